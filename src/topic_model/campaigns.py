@@ -1,0 +1,154 @@
+"""The campaign record: what every reader produces and every later step consumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from topic_model.errors import CampaignError
+
+MAX_ID_LENGTH = 256
+MAX_NAME_LENGTH = 1_024
+
+_RECORD_FIELDS = frozenset(
+    {"campaign_id", "client_id", "channel", "name", "keywords", "search_terms", "negative_keywords"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword:
+    """A keyword or search term with its performance; a figure the export does not have is None, not 0.
+
+    ``clicks``, ``impressions`` and ``conversions`` are counts over the export's period (conversions may be
+    fractional: attribution shares them out); ``cost`` is in the account's currency.
+    """
+
+    text: str
+    match_type: str | None = None
+    clicks: float | None = None
+    impressions: float | None = None
+    cost: float | None = None
+    conversions: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """One campaign: its keywords, the search terms people typed, and the keywords it must not show for."""
+
+    campaign_id: str
+    client_id: str | None = None
+    channel: str | None = None
+    name: str | None = None
+    keywords: tuple[Keyword, ...] = field(default=())
+    search_terms: tuple[Keyword, ...] = field(default=())
+    negative_keywords: tuple[str, ...] = field(default=())
+
+
+def campaign_from_record(record: Mapping[str, Any], *, ignore_unknown: bool = True) -> Campaign:
+    """A campaign from one canonical JSON record.
+
+    Unknown fields are ignored in exports (they carry columns of other tools) and refused with
+    ``ignore_unknown=False``, where a request is meant for us alone.
+
+    Raises:
+        CampaignError: a field is missing, of the wrong type or too long; the message names it.
+    """
+    if not isinstance(record, Mapping):
+        raise CampaignError(f"expected a JSON object a line, got {type(record).__name__}")
+    if not ignore_unknown and (unknown := set(record) - _RECORD_FIELDS):
+        raise CampaignError(f"unknown field {sorted(unknown)[0]!r}; expected {sorted(_RECORD_FIELDS)}")
+    campaign_id = record.get("campaign_id")
+    if isinstance(campaign_id, int) and not isinstance(campaign_id, bool):
+        campaign_id = str(campaign_id)
+    if not isinstance(campaign_id, str) or not campaign_id.strip():
+        raise CampaignError(f"campaign_id is {campaign_id!r}; expected a non-empty string")
+    if len(campaign_id) > MAX_ID_LENGTH:
+        raise CampaignError(f"campaign_id has {len(campaign_id)} characters; at most {MAX_ID_LENGTH}")
+    return Campaign(
+        campaign_id=campaign_id.strip(),
+        client_id=_optional_text(record, "client_id"),
+        channel=_optional_text(record, "channel"),
+        name=_optional_text(record, "name"),
+        keywords=_keywords(record, "keywords"),
+        search_terms=_keywords(record, "search_terms"),
+        negative_keywords=tuple(keyword.text for keyword in _keywords(record, "negative_keywords")),
+    )
+
+
+def campaign_to_record(campaign: Campaign) -> dict[str, Any]:
+    """The canonical JSON record of a campaign; figures that are None are left out."""
+    return {
+        "campaign_id": campaign.campaign_id,
+        "client_id": campaign.client_id,
+        "channel": campaign.channel,
+        "name": campaign.name,
+        "keywords": [_keyword_record(keyword) for keyword in campaign.keywords],
+        "search_terms": [_keyword_record(keyword) for keyword in campaign.search_terms],
+        "negative_keywords": list(campaign.negative_keywords),
+    }
+
+
+def campaign_to_line(campaign: Campaign) -> bytes:
+    """One canonical JSON line, newline included."""
+    return orjson.dumps(campaign_to_record(campaign), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _optional_text(record: Mapping[str, Any], name: str) -> str | None:
+    value = record.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise CampaignError(f"{name} is {value!r}; expected a string or null")
+    return value.strip()[:MAX_NAME_LENGTH] or None
+
+
+def _keywords(record: Mapping[str, Any], name: str) -> tuple[Keyword, ...]:
+    values = record.get(name)
+    if values is None:
+        return ()
+    if not isinstance(values, list | tuple):
+        raise CampaignError(f"{name} is {type(values).__name__}; expected a list of strings or objects")
+    return tuple(_keyword(value, f"{name}[{position}]") for position, value in enumerate(values))
+
+
+def _keyword(value: Any, where: str) -> Keyword:
+    if isinstance(value, str):
+        return Keyword(value)
+    if not isinstance(value, Mapping) or not isinstance(value.get("text"), str):
+        raise CampaignError(f"{where} is {_shorten(value)}; expected a string or an object with a 'text'")
+    match_type = value.get("match_type")
+    if match_type is not None and not isinstance(match_type, str):
+        raise CampaignError(f"{where}.match_type is {_shorten(match_type)}; expected a string or null")
+    return Keyword(
+        value["text"],
+        match_type,
+        **{name: _figure(value.get(name), f"{where}.{name}") for name in ("clicks", "impressions", "cost", "conversions")},
+    )
+
+
+def _figure(value: Any, where: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise CampaignError(f"{where} is {_shorten(value)}; expected a number of 0 or more, or null")
+    return value
+
+
+def _keyword_record(keyword: Keyword) -> str | dict[str, Any]:
+    fields = {
+        "match_type": keyword.match_type,
+        "clicks": keyword.clicks,
+        "impressions": keyword.impressions,
+        "cost": keyword.cost,
+        "conversions": keyword.conversions,
+    }
+    known = {name: value for name, value in fields.items() if value is not None}
+    return {"text": keyword.text, **known} if known else keyword.text
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

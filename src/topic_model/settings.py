@@ -1,0 +1,136 @@
+"""Typed settings of every step, validated once at the edge; an unknown name is an error, never a silent default.
+
+SageMaker passes hyperparameters and container arguments as strings, so each settings class converts from and to flat
+string mappings and reports a typo with the names it knows.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from topic_model.errors import SettingsError
+
+
+def explain_validation_error(error: ValidationError, *, what: str, expected: list[str]) -> str:
+    """One line a mistake: the name, the value given, what was expected, and the nearest known name for a typo."""
+    lines = []
+    for mistake in error.errors():
+        name = ".".join(str(part) for part in mistake["loc"]) or "(whole)"
+        if mistake["type"] == "extra_forbidden":
+            leaf = str(mistake["loc"][-1])
+            near = difflib.get_close_matches(leaf, expected, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; expected one of {sorted(expected)}"
+            lines.append(f"unknown {what} {name!r}{hint}")
+        else:
+            lines.append(f"{what} {name!r} is {mistake['input']!r}: {mistake['msg']}")
+    return "; ".join(lines)
+
+
+class StrictSettings(BaseModel):
+    """Frozen settings that refuse unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def from_strings(cls, values: Mapping[str, str], *, what: str = "setting") -> Self:
+        """Settings from a flat mapping of strings, as SageMaker hands over hyperparameters.
+
+        Raises:
+            SettingsError: an unknown name, or a value that does not convert or is out of range.
+        """
+        return cls.from_mapping(values, what=what)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], *, what: str = "setting") -> Self:
+        """Settings from a mapping; the error names each wrong entry."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            message = explain_validation_error(error, what=what, expected=list(cls.model_fields))
+            raise SettingsError(message) from error
+
+    def to_strings(self) -> dict[str, str]:
+        """The inverse of :meth:`from_strings`: every value as the string SageMaker carries."""
+        return {
+            name: str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in self.model_dump().items()
+        }
+
+
+class TextSettings(StrictSettings):
+    """How keywords and search terms become terms."""
+
+    min_token_length: int = Field(2, ge=1, le=20, description="characters; shorter tokens are dropped")
+    max_token_length: int = Field(40, ge=5, le=200, description="characters; longer tokens are dropped")
+    max_text_length: int = Field(512, ge=16, le=100_000, description="characters of one keyword that are kept")
+    max_texts: int = Field(20_000, ge=1, le=10_000_000, description="keywords and search terms of one campaign")
+    keep_numbers: bool = Field(False, description="keep tokens of digits alone (never dropped inside a model number)")
+
+
+class PrepareSettings(StrictSettings):
+    """How exports of one channel are read."""
+
+    max_rejected_share: float = Field(
+        0.05, ge=0, le=1, description="share of rejected lines above which the job fails"
+    )
+
+
+class CorpusSettings(StrictSettings):
+    """How prepared campaigns become bags of words."""
+
+    min_df: int = Field(2, ge=1, description="campaigns a term must be in to enter the vocabulary")
+    max_df: float = Field(0.5, gt=0, le=1, description="share of campaigns above which a term is dropped")
+    max_terms: int = Field(200_000, ge=10, description="size of the vocabulary, the most frequent terms first")
+    held_out_share: float = Field(0.1, ge=0, lt=1, description="share of campaigns kept out of training")
+    seed: int = Field(20_260_601, ge=0, lt=2**32, description="of the split")
+
+
+class LdaSettings(StrictSettings):
+    """Hyperparameters of the topic model, under Gensim's names where Gensim has them."""
+
+    num_topics: int | Literal["auto"] = Field("auto", description="K, or 'auto' for the rule in topic_model.lda")
+    passes: int = Field(5, ge=1, le=500, description="passes over the corpus")
+    chunksize: int = Field(2_000, ge=1, le=1_000_000, description="campaigns a variational update")
+    alpha: float = Field(0.05, gt=0, le=100, description="prior of the topic mixtures, symmetric")
+    eta: float = Field(0.05, gt=0, le=100, description="prior of the topics' terms, symmetric")
+    decay: float = Field(0.5, ge=0.5, le=1, description="kappa of Hoffman et al. 2010")
+    offset: float = Field(1.0, ge=0, description="tau_0 of Hoffman et al. 2010")
+    iterations: int = Field(50, ge=1, le=10_000, description="E-step iterations a campaign at most")
+    gamma_threshold: float = Field(0.001, gt=0, description="mean change of gamma that ends the E-step")
+    start: Literal["nmf", "random"] = Field("nmf", description="TF-IDF NMF start, or Gensim's random one")
+    start_sample: int = Field(20_000, ge=10, description="campaigns the NMF start sees at most")
+    seed: int = Field(20_260_601, ge=0, lt=2**32)
+
+    @classmethod
+    def from_hyperparameters(cls, values: Mapping[str, str]) -> Self:
+        """Settings from SageMaker's ``hyperparameters.json``.
+
+        Raises:
+            SettingsError: an unknown hyperparameter or a value out of range.
+        """
+        return cls.from_strings(values, what="hyperparameter")
+
+
+class NeighbourSettings(StrictSettings):
+    """Neighbours, clusters and recommendations."""
+
+    num_neighbours: int = Field(10, ge=1, le=1_000, description="similar campaigns a campaign")
+    num_recommendations: int = Field(10, ge=0, le=1_000, description="recommended keywords a campaign")
+    min_similarity: float = Field(0.2, ge=0, le=1, description="similarity below which a campaign is no neighbour")
+    num_clusters: int | Literal["auto"] = Field("auto", description="clusters, or 'auto' for the rule in clusters")
+    seed: int = Field(20_260_601, ge=0, lt=2**32)
+
+
+class EvaluationSettings(StrictSettings):
+    """The quality gates a model must pass; a gate of null is off."""
+
+    min_c_npmi: float | None = Field(-0.5, ge=-1, le=1, description="mean coherence (c_npmi) over topics")
+    min_topic_diversity: float | None = Field(0.3, ge=0, le=1, description="share of distinct terms in the top tens")
+    max_perplexity_ratio: float | None = Field(
+        1.0, gt=0, description="held-out perplexity over that of the corpus's unigram model"
+    )
+    min_coverage: float | None = Field(0.8, ge=0, le=1, description="share of campaigns with a known term")
