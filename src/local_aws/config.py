@@ -1,0 +1,92 @@
+"""What every part of the local AWS needs to know: its folder, its port, how jobs run, and how to call it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from topic_model.errors import TopicModelError
+
+Mode = Literal["process", "docker"]
+
+DEFAULT_ROOT = Path(".local-aws")
+DEFAULT_PORT = 4610
+ACCOUNT = "123456789012"  # moto's own account id
+REGION = "us-east-1"
+
+_NO_IMAGES: Mapping[str, str] = MappingProxyType({})
+_CREATION = threading.Lock()  # botocore sessions are not thread safe while they make a client
+
+
+class LocalAwsError(TopicModelError):
+    """The local AWS cannot start, be reached, or read its state; the message names the remedy."""
+
+
+@dataclass(frozen=True)
+class LocalConfig:
+    """One local AWS: where its state is, where it listens, and how it runs SageMaker's containers.
+
+    Modules that change moto take it through the plug contract: ``install(config)`` patches moto before the server
+    listens; an optional ``restore(config)`` brings state back once the server listens and the journal is replayed; an
+    idempotent ``shutdown()`` stops every child process.
+    """
+
+    root: Path
+    port: int
+    mode: Mode = "process"
+    images: Mapping[str, str] = field(default_factory=lambda: _NO_IMAGES)
+    """In docker mode: an image URI, as requests name it, to the tag of a local Docker image."""
+    account: str = ACCOUNT
+    region: str = REGION
+    _clients: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def endpoint_url(self) -> str:
+        """The URL for ``AWS_ENDPOINT_URL``; loopback only."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this server, made once a service and shared by threads.
+
+        Credentials are dummies and are given explicitly, so no profile or variable of the user's can leak in.
+        """
+        with _CREATION:
+            if service not in self._clients:
+                self._clients[service] = _new_client(self, service)
+            return self._clients[service]
+
+    def environment(self) -> dict[str, str]:
+        """The variables with which a child process's own boto3 reaches this server and nothing else."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_REGION": self.region,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+def _new_client(config: LocalConfig, service: str) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.session.Session().client(
+        service,
+        endpoint_url=config.endpoint_url,
+        region_name=config.region,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106 - a dummy; the server checks no signature
+        config=Config(
+            max_pool_connections=64,
+            connect_timeout=5,
+            read_timeout=300,
+            retries={"mode": "standard", "total_max_attempts": 2},  # loopback: what fails twice is broken
+            s3={"addressing_style": "path"},
+            proxies={},
+        ),
+    )
