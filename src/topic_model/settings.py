@@ -93,16 +93,14 @@ class LdaSettings(StrictSettings):
     """Hyperparameters of the topic model, under Gensim's names where Gensim has them."""
 
     num_topics: int | Literal["auto"] = Field("auto", description="K, or 'auto' for the rule in topic_model.lda")
-    passes: int = Field(5, ge=1, le=500, description="passes over the corpus")
-    chunksize: int = Field(2_000, ge=1, le=1_000_000, description="campaigns a variational update")
-    alpha: float = Field(0.05, gt=0, le=100, description="prior of the topic mixtures, symmetric")
+    passes: int = Field(5, ge=1, le=500, description="passes of batch variational Bayes over the corpus")
+    chunksize: int = Field(2_000, ge=1, le=1_000_000, description="campaigns in memory as Gensim's lists at a time")
+    alpha: float = Field(0.2, gt=0, le=100, description="prior of the topic mixtures, symmetric")
     eta: float = Field(0.05, gt=0, le=100, description="prior of the topics' terms, symmetric")
-    decay: float = Field(0.5, ge=0.5, le=1, description="kappa of Hoffman et al. 2010")
-    offset: float = Field(1.0, ge=0, description="tau_0 of Hoffman et al. 2010")
     iterations: int = Field(50, ge=1, le=10_000, description="E-step iterations a campaign at most")
     gamma_threshold: float = Field(0.001, gt=0, description="mean change of gamma that ends the E-step")
     start: Literal["nmf", "random"] = Field("nmf", description="TF-IDF NMF start, or Gensim's random one")
-    start_sample: int = Field(20_000, ge=10, description="campaigns the NMF start sees at most")
+    start_sample: int = Field(10_000, ge=10, description="campaigns the NMF start sees at most")
     seed: int = Field(20_260_601, ge=0, lt=2**32)
 
     @classmethod
@@ -118,9 +116,15 @@ class LdaSettings(StrictSettings):
 class NeighbourSettings(StrictSettings):
     """Neighbours, clusters and recommendations."""
 
+    topic_weight: float = Field(
+        0.4, ge=0, le=1, description="share of the topics in the similarity; the rest is idf-weighted term overlap"
+    )
+    shortlist: int = Field(
+        300, ge=1, le=10_000, description="nearest campaigns by each measure that the blend is computed for"
+    )
     num_neighbours: int = Field(10, ge=1, le=1_000, description="similar campaigns a campaign")
     num_recommendations: int = Field(10, ge=0, le=1_000, description="recommended keywords a campaign")
-    min_similarity: float = Field(0.2, ge=0, le=1, description="similarity below which a campaign is no neighbour")
+    min_similarity: float = Field(0.1, ge=0, le=1, description="similarity below which a campaign is no neighbour")
     num_clusters: int | Literal["auto"] = Field("auto", description="clusters, or 'auto' for the rule in clusters")
     seed: int = Field(20_260_601, ge=0, lt=2**32)
 
