@@ -1,0 +1,158 @@
+# Every target sets itself up: a virtual environment in $(VENV), the locked versions of requirements/, and this package.
+# A stamp a level of installation says when that is done, so that a second call installs nothing.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PACKAGING := setup.cfg pyproject.toml
+RUN_READY := $(VENV)/.ready-to-run
+DEVELOPMENT_READY := $(VENV)/.ready-to-develop
+
+INPUT ?= build/sample/exports
+CAMPAIGNS ?= 2000
+SEED ?= 7
+ARGS ?=
+IMAGE ?= topic-model:local
+UV_VERSION := 0.13.8
+ASL_VALIDATOR_VERSION := 4.0.0
+
+## For everybody
+
+.PHONY: help
+help: ## List the targets
+	@sed -n -e 's/^## \(.*\)$$/\n\1/p' -e 's/^\([a-zA-Z0-9_%-]*\):.*## \(.*\)$$/  make \1|\2/p' Makefile \
+	  | awk -F'|' 'NF == 2 { printf "%-22s %s\n", $$1, $$2; next } { print }'
+
+.PHONY: run
+run: $(RUN_READY) ## Run the whole workflow on the sample, or on your own exports: make run INPUT=path ARGS="--name trial"
+	@if [ "$(INPUT)" = build/sample/exports ] && [ ! -e build/sample ]; then $(MAKE) --no-print-directory sample; fi
+	@$(BIN)/topic-model run --input "$(INPUT)" $(ARGS)
+
+.PHONY: sample
+sample: $(RUN_READY) ## Write the sample's exports to build/sample (CAMPAIGNS=2000 SEED=7)
+	@rm -rf build/sample build/sample.partial && mkdir -p build
+	@$(BIN)/topic-model sample --out build/sample.partial --campaigns $(CAMPAIGNS) --seed $(SEED)
+	@mv build/sample.partial build/sample
+
+.PHONY: install
+install: $(RUN_READY) ## Install what a run needs, and no more (the other targets do it for you)
+
+.PHONY: clean
+clean: ## Stop the local AWS and remove what was built (runs/, .local-aws/ and the environment stay)
+	@if [ -x $(BIN)/topic-model ]; then $(BIN)/topic-model local down || true; fi
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+
+## For developers
+
+.PHONY: test
+test: $(DEVELOPMENT_READY) ## Run the tests (ARGS="-k name" for some of them)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: lint types test definition ## Everything that must hold before a commit: lint, types, tests, docs' commands, the definition
+
+.PHONY: lint
+lint: $(DEVELOPMENT_READY) ## Check style and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+.PHONY: format
+format: $(DEVELOPMENT_READY) ## Mend style and format where that can be done by itself
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+.PHONY: types
+types: $(DEVELOPMENT_READY) ## Check types
+	@$(BIN)/mypy
+
+.PHONY: definition
+definition: $(DEVELOPMENT_READY) ## Check the workflow's definition: rendered file fresh, requests, graph and paths
+	@$(BIN)/topic-model pipeline render --check
+	@$(BIN)/topic-model pipeline check
+	@if command -v npx >/dev/null 2>&1; then \
+	  npx --yes asl-validator@$(ASL_VALIDATOR_VERSION) --json-path pipelines/*.asl.json; \
+	else echo "asl-validator skipped: npm is not installed (CI runs it)"; fi
+
+.PHONY: test-slow
+test-slow: $(DEVELOPMENT_READY) ## Run the tests that take minutes
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+.PHONY: test-docker
+test-docker: $(DEVELOPMENT_READY) ## Run the tests that need a Docker daemon
+	@$(BIN)/python -m pytest -m docker $(ARGS)
+
+.PHONY: test-browser
+test-browser: $(DEVELOPMENT_READY) ## Run the tests that drive Chromium
+	@$(BIN)/python -m pytest -m browser $(ARGS)
+
+bench-%: $(DEVELOPMENT_READY) ## Run benchmarks/NAME.py: make bench-NAME (ARGS for its options)
+	@$(BIN)/python benchmarks/$(subst -,_,$*).py $(ARGS)
+
+.PHONY: package
+package: $(DEVELOPMENT_READY) ## Build the wheel and the functions' zip into dist/
+	@mkdir -p dist
+	@$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@$(BIN)/python -m workflow_functions.package dist
+
+.PHONY: images
+images: ## Build the container image with Docker (IMAGE=topic-model:local)
+	docker build --file containers/Dockerfile --tag $(IMAGE) .
+
+.PHONY: docs
+docs: $(DEVELOPMENT_READY) ## Write docs/cli.md anew from the commands' own help
+	@$(BIN)/python -m topic_model_cli.reference docs/cli.md
+
+.PHONY: lock
+lock: $(BIN)/python ## Choose the versions of requirements/ anew, for Python 3.11 to 3.13
+	@$(PIP) install --quiet uv==$(UV_VERSION)
+	@$(LOCK) --all-extras --upgrade --output-file requirements/development.txt
+	@$(LOCK) --extra serving --extra pipelines --extra local --constraints requirements/development.txt \
+	  --output-file requirements/run.txt
+	@$(LOCK) --extra serving --constraints requirements/development.txt --output-file requirements/container.txt
+
+# --universal: one file for all systems and Pythons in range; no header, annotation or index line, so that the file does
+# not depend on who made it.
+LOCK = $(BIN)/uv pip compile setup.cfg --quiet --universal --python-version 3.11 --no-annotate --no-header \
+  --no-emit-index-url
+
+# The environment. FIND_PYTHON leaves the interpreter in $$python or says what is missing.
+IN_RANGE = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+CANDIDATES = $(if $(PYTHON),$(PYTHON),python3.13 python3.12 python3.11 python3)
+define FIND_PYTHON
+python=; old=; bare=; \
+for candidate in $(CANDIDATES); do \
+  version=$$($$candidate -c 'import platform; print(platform.python_version())' 2>/dev/null) || continue; \
+  if ! $$candidate -c '$(IN_RANGE)' 2>/dev/null; then old="$$old $$candidate=$$version"; continue; fi; \
+  if ! $$candidate -c 'import venv, ensurepip' 2>/dev/null; then bare="$$bare $$candidate=$$version"; continue; fi; \
+  python=$$candidate; break; \
+done; \
+if [ -z "$$python" ]; then \
+  echo "topic-model needs Python 3.11, 3.12 or 3.13 with the venv module; looked for: $(CANDIDATES)" >&2; \
+  if [ -n "$$old" ]; then echo "  outside the range:$$old" >&2; fi; \
+  if [ -n "$$bare" ]; then echo "  without venv or ensurepip:$$bare (on Debian and Ubuntu: apt-get install python3-venv)" >&2; fi; \
+  echo "  install one, or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; \
+  exit 1; \
+fi
+endef
+
+$(BIN)/python:
+	@$(FIND_PYTHON); \
+	echo "Making $(VENV) with $$($$python --version)"; \
+	$$python -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(RUN_READY): requirements/run.txt $(PACKAGING) | $(BIN)/python
+	@echo "Installing what a run needs (requirements/run.txt); a minute or two, once"
+	@$(PIP) install --quiet --requirement requirements/run.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEVELOPMENT_READY): requirements/development.txt $(PACKAGING) | $(BIN)/python
+	@echo "Installing what development needs (requirements/development.txt); a minute or two, once"
+	@$(PIP) install --quiet --requirement requirements/development.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@ $(RUN_READY)
