@@ -1,0 +1,311 @@
+"""The one settings file of the training workflow: read once, typed, and refused when anything in it is not understood.
+
+A typo that silently trains the default is the costliest kind of mistake here: it is found an hour and an endpoint
+later. So unknown keys, duplicate keys, wrong types and values out of range are all errors that name the file, the
+line, the key, the value and what was expected.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from topic_model.errors import SettingsError
+from topic_model.settings import (
+    CorpusSettings,
+    EvaluationSettings,
+    LdaSettings,
+    NeighbourSettings,
+    PrepareSettings,
+    StrictSettings,
+    TextSettings,
+)
+
+DEFAULT_SETTINGS_PATH = Path(__file__).with_name("settings.yaml")
+
+# SageMaker's own names; botocore's lists of them are checked on the rendered definition, where the job is known.
+InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$")]
+Seconds = Annotated[int, Field(ge=60, le=432_000)]
+
+MAX_ENDPOINT_POLLS = 1_000
+"""Polls of one deployment: some eleven history events each, of the 25,000 that an execution may have."""
+
+
+class AlgorithmSettings(StrictSettings):
+    """Which model is trained, and with what."""
+
+    name: Literal["lda"] = Field("lda", description="the topic model")
+    hyperparameters: LdaSettings = Field(default_factory=LdaSettings, description="the algorithm's own settings")
+
+
+class JobSettings(StrictSettings):
+    """The machines of one Processing job and how long it may take."""
+
+    instance_type: InstanceType = "ml.m5.xlarge"
+    instance_count: Literal[1] = 1
+    volume_size_gb: int = Field(30, ge=1, le=16_384)
+    max_runtime_seconds: Seconds = 3_600
+
+
+class TrainJobSettings(JobSettings):
+    """The machine of the training job; spot needs checkpoints, which the container writes after every pass."""
+
+    max_runtime_seconds: Seconds = 7_200
+    spot: bool = True
+    max_wait_seconds: Seconds = 14_400
+
+    @model_validator(mode="after")
+    def _waits_at_least_as_long_as_it_runs(self) -> Self:
+        if self.spot and self.max_wait_seconds < self.max_runtime_seconds:
+            raise ValueError(
+                f"max_wait_seconds is {self.max_wait_seconds}, less than max_runtime_seconds "
+                f"{self.max_runtime_seconds}; SageMaker counts the run within the wait"
+            )
+        return self
+
+
+class ScoreJobSettings(StrictSettings):
+    """The machines of the batch transform that scores every known campaign."""
+
+    instance_type: InstanceType = "ml.m5.xlarge"
+    instance_count: int = Field(1, ge=1, le=100)
+    max_concurrent_transforms: int = Field(2, ge=1, le=16)
+    max_payload_mb: int = Field(6, ge=1, le=100)
+    max_runtime_seconds: Seconds = 14_400
+
+    @model_validator(mode="after")
+    def _stays_within_the_payload_limit(self) -> Self:
+        if self.max_concurrent_transforms * self.max_payload_mb > 100:
+            raise ValueError(
+                f"max_concurrent_transforms {self.max_concurrent_transforms} times max_payload_mb "
+                f"{self.max_payload_mb} is over the 100 MB that batch transform allows"
+            )
+        return self
+
+
+class JobsSettings(StrictSettings):
+    """A section a job."""
+
+    prepare: JobSettings = Field(default_factory=JobSettings)
+    build_corpus: JobSettings = Field(default_factory=JobSettings)
+    train: TrainJobSettings = Field(default_factory=TrainJobSettings)
+    evaluate: JobSettings = Field(default_factory=JobSettings)
+    score: ScoreJobSettings = Field(default_factory=ScoreJobSettings)
+    build_neighbours: JobSettings = Field(default_factory=JobSettings)
+
+
+class RangeSettings(StrictSettings):
+    """The values of one hyperparameter that tuning tries: between ``min`` and ``max``, or one of ``values``."""
+
+    type: Literal["integer", "continuous", "categorical"]
+    min: int | float | None = None
+    max: int | float | None = None
+    scale: Literal["linear", "logarithmic"] = "linear"
+    values: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _has_what_its_type_needs(self) -> Self:
+        if self.type == "categorical":
+            if not self.values or self.min is not None or self.max is not None:
+                raise ValueError("a categorical range takes 'values' (a list of strings) and neither 'min' nor 'max'")
+            return self
+        if self.min is None or self.max is None or self.values is not None:
+            raise ValueError(f"a range of type {self.type!r} takes 'min' and 'max' and no 'values'")
+        if not self.min < self.max:
+            raise ValueError(f"min is {self.min} and max is {self.max}; min must be the smaller")
+        if self.type == "integer" and not (float(self.min).is_integer() and float(self.max).is_integer()):
+            raise ValueError(f"an integer range from {self.min} to {self.max}; both ends must be whole numbers")
+        if self.scale == "logarithmic" and self.min <= 0:
+            raise ValueError(f"a logarithmic range from {self.min}; its min must be above 0")
+        return self
+
+
+def _default_ranges() -> dict[str, RangeSettings]:
+    return {
+        "num_topics": RangeSettings(type="integer", min=20, max=120, scale="linear"),
+        "alpha": RangeSettings(type="continuous", min=0.005, max=0.5, scale="logarithmic"),
+        "eta": RangeSettings(type="continuous", min=0.005, max=0.5, scale="logarithmic"),
+    }
+
+
+class TuningSettings(StrictSettings):
+    """Whether hyperparameters are searched for, and how. All objectives are maximised."""
+
+    enabled: bool = False
+    objective: Literal["c_npmi", "topic_diversity", "held_out_bound"] = "c_npmi"
+    strategy: Literal["Bayesian", "Random"] = "Bayesian"
+    max_jobs: int = Field(20, ge=1, le=750)
+    max_parallel_jobs: int = Field(2, ge=1, le=100)
+    timeout_seconds: Seconds = 86_400
+    ranges: dict[str, RangeSettings] = Field(default_factory=_default_ranges)
+
+    @model_validator(mode="after")
+    def _ranges_are_of_known_hyperparameters(self) -> Self:
+        if self.max_parallel_jobs > self.max_jobs:
+            raise ValueError(f"max_parallel_jobs is {self.max_parallel_jobs}, more than max_jobs {self.max_jobs}")
+        if not self.ranges:
+            raise ValueError("ranges is empty; name at least one hyperparameter to tune")
+        for name, ends in self.ranges.items():
+            if name not in LdaSettings.model_fields:
+                raise ValueError(f"range of an unknown hyperparameter {name!r}{_hint(name, LdaSettings)}")
+            for value in ends.values or [ends.min, ends.max]:
+                try:
+                    LdaSettings.from_hyperparameters({name: str(value)})
+                except SettingsError as error:
+                    raise ValueError(f"the range of {name!r} holds a value that training refuses: {error}") from error
+        return self
+
+
+class DeploymentSettings(StrictSettings):
+    """The endpoint, and how a new model takes it over."""
+
+    instance_type: InstanceType = "ml.m5.large"
+    instance_count: int = Field(1, ge=1, le=100)
+    strategy: Literal["all-at-once"] = "all-at-once"
+    poll_seconds: int = Field(2, ge=1, le=60)
+    timeout_seconds: int = Field(1_800, ge=600, le=28_800)
+
+    @property
+    def max_polls(self) -> int:
+        """Polls after which a deployment counts as stuck."""
+        return math.ceil(self.timeout_seconds / self.poll_seconds)
+
+    @model_validator(mode="after")
+    def _polls_fit_the_history(self) -> Self:
+        if self.max_polls > MAX_ENDPOINT_POLLS:
+            raise ValueError(
+                f"timeout_seconds {self.timeout_seconds} at a poll every {self.poll_seconds} s is {self.max_polls} "
+                f"polls; at most {MAX_ENDPOINT_POLLS} fit an execution's history: raise poll_seconds"
+            )
+        return self
+
+
+class WorkflowSettings(StrictSettings):
+    """Settings of the workflow as a whole."""
+
+    max_channels_at_once: int = Field(4, ge=1, le=40)
+    job_retries: int = Field(2, ge=0, le=5)
+    timeout_seconds: Seconds = 259_200
+
+
+class PipelineSettings(StrictSettings):
+    """Everything that ``pipelines/settings.yaml`` may say."""
+
+    text: TextSettings = Field(default_factory=TextSettings)
+    prepare: PrepareSettings = Field(default_factory=PrepareSettings)
+    corpus: CorpusSettings = Field(default_factory=CorpusSettings)
+    algorithm: AlgorithmSettings = Field(default_factory=AlgorithmSettings)
+    neighbours: NeighbourSettings = Field(default_factory=NeighbourSettings)
+    gates: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    jobs: JobsSettings = Field(default_factory=JobsSettings)
+    tuning: TuningSettings = Field(default_factory=TuningSettings)
+    deployment: DeploymentSettings = Field(default_factory=DeploymentSettings)
+    workflow: WorkflowSettings = Field(default_factory=WorkflowSettings)
+
+
+def load_settings(path: Path = DEFAULT_SETTINGS_PATH) -> PipelineSettings:
+    """The settings of a YAML file; sections and keys that it leaves out have the defaults.
+
+    Raises:
+        SettingsError: the file is missing or unreadable, is not YAML, says a key twice, has a key that nobody reads,
+            or a value of the wrong type or out of range. The message names file, line, key, value and expectation.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SettingsError(f"no settings file {path}; start from a copy of {DEFAULT_SETTINGS_PATH.name}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read the settings file {path}: {error}; expected YAML in UTF-8") from error
+    return parse_settings(text, name=str(path))
+
+
+def parse_settings(text: str, *, name: str = "settings") -> PipelineSettings:
+    """As :func:`load_settings`, from text; ``name`` stands for the file in messages."""
+    lines: dict[tuple[str, ...], int] = {}
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None:
+            _note_lines(node, (), lines, name)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{name}{_yaml_place(error)}") from error
+    except (ValueError, RecursionError) as error:  # an impossible date, a number of too many digits, endless nesting
+        raise SettingsError(f"{name}: a value cannot be read: {error}") from error
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise SettingsError(f"{name} holds {_short(values)}; expected sections such as 'corpus:' and 'algorithm:'")
+    try:
+        # Strict, because YAML has types of its own: 'passes: yes' must not become one pass.
+        return PipelineSettings.model_validate(values, strict=True)
+    except ValidationError as error:
+        mistakes = [_explain(mistake, lines, name) for mistake in error.errors()]
+        raise SettingsError("\n".join(dict.fromkeys(mistakes))) from error
+
+
+def _note_lines(node: yaml.Node, key: tuple[str, ...], lines: dict[tuple[str, ...], int], name: str) -> None:
+    """Record the line of every key; a key said twice is an error, where YAML would keep the last one silently."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        inner = (*key, str(key_node.value))
+        if inner in lines:
+            raise SettingsError(
+                f"{name}, line {line}: '{'.'.join(inner)}' is said twice (first in line {lines[inner]}); keep one"
+            )
+        lines[inner] = line
+        _note_lines(value_node, inner, lines, name)
+
+
+def _yaml_place(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{place} is not YAML: {problem}"
+
+
+def _explain(mistake: Any, lines: dict[tuple[str, ...], int], name: str) -> str:
+    key = tuple(str(part) for part in mistake["loc"])
+    # A union's members ('int', "literal['auto']") are part of pydantic's location but not of the file.
+    while key and key not in lines:
+        key = key[:-1]
+    place = f"{name}, line {lines[key]}" if key in lines else name
+    dotted = ".".join(key) or "(whole)"
+    if mistake["type"] == "extra_forbidden":
+        return f"{place}: unknown key '{dotted}'{_hint(key[-1], _model_at(key[:-1]))}"
+    message = str(mistake["msg"]).removeprefix("Value error, ")
+    if mistake["type"] == "missing":
+        return f"{place}: '{dotted}' lacks '{mistake['loc'][-1]}'"
+    if isinstance(mistake["input"], dict | BaseModel):
+        return f"{place}: '{dotted}': {message}"
+    return f"{place}: '{dotted}' is {_short(mistake['input'])}; expected: {message}"
+
+
+def _model_at(key: tuple[str, ...]) -> type[BaseModel]:
+    """The settings class of a section, for the names that it knows."""
+    model: type[BaseModel] = PipelineSettings
+    for part in key:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+        elif model is TuningSettings or part == "ranges":
+            model = RangeSettings
+    return model
+
+
+def _hint(name: str, model: type[BaseModel]) -> str:
+    known = list(model.model_fields)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; expected one of {sorted(known)}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
