@@ -22,13 +22,14 @@ def _quiet_import() -> Iterator[None]:
     ERROR for everyone in the process.
     """
     root_level = logging.getLogger().level
+    # This one stays: its classes warn when they are used, too.
+    os.environ.setdefault("SAGEMAKER_SUPPRESS_V2_WARNING", "1")
     logging.getLogger("sagemaker.config").setLevel(logging.WARNING)
     plain = {
         "AWS_PROFILE": None,
         "AWS_DEFAULT_PROFILE": None,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "SAGEMAKER_SUPPRESS_V2_WARNING": "1",
     }
     before = {name: os.environ.get(name) for name in plain}
     _set_environment(plain)
@@ -48,14 +49,54 @@ def _set_environment(values: dict[str, str | None]) -> None:
 
 
 with _quiet_import():
+    from sagemaker.estimator import Estimator
+    from sagemaker.inputs import TrainingInput
+    from sagemaker.model import Model
+    from sagemaker.network import NetworkConfig
+    from sagemaker.processing import ProcessingInput, ProcessingOutput, Processor
     from sagemaker.session import Session, SessionSettings
+    from sagemaker.transformer import Transformer
+    from sagemaker.tuner import CategoricalParameter, ContinuousParameter, HyperparameterTuner, IntegerParameter
     from stepfunctions import steps
-    from stepfunctions.steps import integration_resources, sagemaker as sagemaker_steps
+    from stepfunctions.steps import integration_resources
+    from stepfunctions.steps import sagemaker as sagemaker_steps
+    from stepfunctions.steps.choice_rule import ChoiceRule
     from stepfunctions.steps.states import Graph
 
 # The SDK asks boto3's default session for a region, to guess the partition of service ARNs: the definition would
 # then depend on the reader's AWS configuration.
 integration_resources.get_aws_partition = lambda: "aws"
+
+__all__ = [
+    "CategoricalParameter",
+    "ChoiceRule",
+    "ContinuousParameter",
+    "Estimator",
+    "Fail",
+    "HyperparameterTuner",
+    "IntegerParameter",
+    "Map",
+    "Model",
+    "ModelTask",
+    "NetworkConfig",
+    "OfflineSession",
+    "Pass",
+    "ProcessingInput",
+    "ProcessingOutput",
+    "ProcessingTask",
+    "Processor",
+    "Retry",
+    "Task",
+    "TrainingInput",
+    "TrainingTask",
+    "TransformTask",
+    "Transformer",
+    "TuningTask",
+    "dynamic",
+    "graph",
+    "is_expression",
+    "steps",
+]
 
 _EXPRESSIONS = ("$.", "$$.", "States.")
 
@@ -178,7 +219,23 @@ class Map(steps.Map):  # type: ignore[misc]
         return state
 
 
+_FIELD_ORDER = (
+    *("Comment", "Type", "Resource", "InputPath", "ItemsPath", "MaxConcurrency", "ItemSelector", "ItemProcessor"),
+    *("Parameters", "Result", "ResultSelector", "ResultPath", "Seconds", "Choices", "Default", "Error", "ErrorPath"),
+    *("Cause", "CausePath", "TimeoutSeconds", "Retry", "Catch", "Next", "End"),
+)
+
+
 def graph(start: Any, **fields: Any) -> dict[str, Any]:
-    """The definition of everything that can be reached from a state."""
+    """The definition of everything that can be reached from a state, its fields in an order that reads well."""
     definition: dict[str, Any] = Graph(start, **fields).to_dict()
-    return definition
+    return _ordered(definition)
+
+
+def _ordered(definition: dict[str, Any]) -> dict[str, Any]:
+    states = {}
+    for name, state in definition["States"].items():
+        if "ItemProcessor" in state:
+            state["ItemProcessor"] = _ordered(state["ItemProcessor"])
+        states[name] = {field: state[field] for field in sorted(state, key=_FIELD_ORDER.index)}
+    return {**definition, "States": states}

@@ -32,6 +32,11 @@ DEFAULT_SETTINGS_PATH = Path(__file__).with_name("settings.yaml")
 InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$")]
 Seconds = Annotated[int, Field(ge=60, le=432_000)]
 
+
+def _defaults_of(section: type[StrictSettings]) -> Any:
+    return Field(default_factory=lambda: section.from_mapping({}))
+
+
 MAX_ENDPOINT_POLLS = 1_000
 """Polls of one deployment: some eleven history events each, of the 25,000 that an execution may have."""
 
@@ -40,7 +45,7 @@ class AlgorithmSettings(StrictSettings):
     """Which model is trained, and with what."""
 
     name: Literal["lda"] = Field("lda", description="the topic model")
-    hyperparameters: LdaSettings = Field(default_factory=LdaSettings, description="the algorithm's own settings")
+    hyperparameters: LdaSettings = _defaults_of(LdaSettings)
 
 
 class JobSettings(StrictSettings):
@@ -91,12 +96,12 @@ class ScoreJobSettings(StrictSettings):
 class JobsSettings(StrictSettings):
     """A section a job."""
 
-    prepare: JobSettings = Field(default_factory=JobSettings)
-    build_corpus: JobSettings = Field(default_factory=JobSettings)
-    train: TrainJobSettings = Field(default_factory=TrainJobSettings)
-    evaluate: JobSettings = Field(default_factory=JobSettings)
-    score: ScoreJobSettings = Field(default_factory=ScoreJobSettings)
-    build_neighbours: JobSettings = Field(default_factory=JobSettings)
+    prepare: JobSettings = _defaults_of(JobSettings)
+    build_corpus: JobSettings = _defaults_of(JobSettings)
+    train: TrainJobSettings = _defaults_of(TrainJobSettings)
+    evaluate: JobSettings = _defaults_of(JobSettings)
+    score: ScoreJobSettings = _defaults_of(ScoreJobSettings)
+    build_neighbours: JobSettings = _defaults_of(JobSettings)
 
 
 class RangeSettings(StrictSettings):
@@ -153,7 +158,8 @@ class TuningSettings(StrictSettings):
         for name, ends in self.ranges.items():
             if name not in LdaSettings.model_fields:
                 raise ValueError(f"range of an unknown hyperparameter {name!r}{_hint(name, LdaSettings)}")
-            for value in ends.values or [ends.min, ends.max]:
+            tried: list[object] = [*ends.values] if ends.values else [ends.min, ends.max]
+            for value in tried:
                 try:
                     LdaSettings.from_hyperparameters({name: str(value)})
                 except SettingsError as error:
@@ -196,16 +202,16 @@ class WorkflowSettings(StrictSettings):
 class PipelineSettings(StrictSettings):
     """Everything that ``pipelines/settings.yaml`` may say."""
 
-    text: TextSettings = Field(default_factory=TextSettings)
-    prepare: PrepareSettings = Field(default_factory=PrepareSettings)
-    corpus: CorpusSettings = Field(default_factory=CorpusSettings)
-    algorithm: AlgorithmSettings = Field(default_factory=AlgorithmSettings)
-    neighbours: NeighbourSettings = Field(default_factory=NeighbourSettings)
-    gates: EvaluationSettings = Field(default_factory=EvaluationSettings)
-    jobs: JobsSettings = Field(default_factory=JobsSettings)
-    tuning: TuningSettings = Field(default_factory=TuningSettings)
-    deployment: DeploymentSettings = Field(default_factory=DeploymentSettings)
-    workflow: WorkflowSettings = Field(default_factory=WorkflowSettings)
+    text: TextSettings = _defaults_of(TextSettings)
+    prepare: PrepareSettings = _defaults_of(PrepareSettings)
+    corpus: CorpusSettings = _defaults_of(CorpusSettings)
+    algorithm: AlgorithmSettings = _defaults_of(AlgorithmSettings)
+    neighbours: NeighbourSettings = _defaults_of(NeighbourSettings)
+    gates: EvaluationSettings = _defaults_of(EvaluationSettings)
+    jobs: JobsSettings = _defaults_of(JobsSettings)
+    tuning: TuningSettings = _defaults_of(TuningSettings)
+    deployment: DeploymentSettings = _defaults_of(DeploymentSettings)
+    workflow: WorkflowSettings = _defaults_of(WorkflowSettings)
 
 
 def load_settings(path: Path = DEFAULT_SETTINGS_PATH) -> PipelineSettings:
