@@ -16,11 +16,11 @@ from topic_model.sample.vocabulary import Draws, Phrases, Theme, common_words, p
 
 CHANNELS = ("google_ads", "microsoft_ads")
 _GOOGLE_SHARE = 0.6
-_SPREAD = 0.75  # sigma of the log-normal number of keywords and search terms a campaign
+_SPREAD = 0.9  # sigma of the log-normal number of keywords and search terms a campaign
 _MIN_TERMS, _MAX_TERMS_FACTOR = 4, 12
-_BRAND_CAMPAIGNS = 0.15
-_MIXED_CAMPAIGNS = 0.12  # campaigns that also bid on a sibling theme of their vertical
-_STRAY_TERMS = 0.03  # search terms that broad match let in from anywhere
+_BRAND_CAMPAIGNS = 0.15  # campaigns around the client's own name, which says little about what it sells
+_MIXED_CAMPAIGNS = 0.15  # campaigns that also bid on another theme, mostly of their vertical
+_STRAY_TERMS = 0.06  # search terms that broad match let in from anywhere
 _EXCLUDED_TERMS = 0.03
 _MATCH_TYPES = ("exact", "phrase", "broad")
 
@@ -124,22 +124,38 @@ def _name(number: int, theme: Theme, draws: Draws) -> str:
 
 def _keyword_texts(theme: Theme, client: int, size: int, draws: Draws) -> tuple[list[str], list[str]]:
     """Distinct keywords, most of them about the few heads the campaign is built around, and their ad groups."""
-    focus = draws.generator.random(len(theme.heads)) < 0.2 + 0.5 * draws.uniform()
+    focus = draws.generator.random(len(theme.heads)) < 0.08 + 0.4 * draws.uniform()
     found = _draw_phrases(phrases(theme), size, focus, draws)
     if draws.uniform() < _MIXED_CAMPAIGNS:
-        siblings = [other for other in themes() if other.vertical == theme.vertical and other != theme]
-        sibling = draws.pick(siblings)
-        added = _draw_phrases(phrases(sibling), size // 5 + 1, np.ones(len(sibling.heads), dtype=bool), draws)
-        found = (found[: size - len(added)] + [(text, head % len(theme.heads)) for text, head in added])[:size]
+        anywhere = draws.uniform() < 0.3
+        others = [other for other in themes() if other != theme and (anywhere or other.vertical == theme.vertical)]
+        other = draws.pick(others)
+        share = 0.15 + 0.3 * draws.uniform()
+        added = _draw_phrases(phrases(other), round(size * share) + 1, np.ones(len(other.heads), dtype=bool), draws)
+        found = found[: max(1, size - len(added))] + [(text, head % len(theme.heads)) for text, head in added]
     if draws.uniform() < _BRAND_CAMPAIGNS:
-        brand = common_words().clients[client].lower().split(" ")[0]
-        branded = [(brand, 0), *((f"{brand} {theme.heads[head]}", head) for _, head in found[: size // 6])]
-        found = branded + found[: max(1, size - len(branded))]
+        found = _branded(theme, client, found, draws)
     distinct = dict(found)
     groups = {
         head: f"{theme.heads[head].capitalize()} {position + 1}" for position, head in enumerate(distinct.values())
     }
     return list(distinct), [groups[head] for head in distinct.values()]
+
+
+def _branded(theme: Theme, client: int, found: list[tuple[str, int]], draws: Draws) -> list[tuple[str, int]]:
+    """Some of the keywords turned into the client's name with a head, or with a word that says nothing of the theme."""
+    common = common_words()
+    brand = common.clients[client].lower().split(" ")[0]
+    share = 0.2 + 0.6 * draws.uniform()
+    branded = [(brand, 0)]
+    for text, head in found:
+        if draws.uniform() > share:
+            branded.append((text, head))
+        elif draws.uniform() < 0.5:
+            branded.append((f"{brand} {theme.heads[head]}", head))
+        else:
+            branded.append((f"{brand} {draws.pick(common.after[theme.kind])}", head))
+    return branded
 
 
 def _draw_phrases(pool: Phrases, size: int, focus: FloatArray | IntArray, draws: Draws) -> list[tuple[str, int]]:
