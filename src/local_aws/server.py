@@ -1,0 +1,251 @@
+"""The local AWS's server process: ``python -m local_aws.server --root DIR --port N --mode process|docker``.
+
+One process, one port, loopback only. It starts moto with what ``local_aws`` adds, brings back the state of the folder,
+serves until SIGTERM or SIGINT, and then stops what runs in it. ``local_aws.lifecycle`` starts and stops it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import importlib
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+from local_aws.config import DEFAULT_PORT, DEFAULT_ROOT, LocalAwsError, LocalConfig, Mode
+
+LOG = logging.getLogger(__name__)
+
+HEALTH_PATH = "/_local_aws/health"
+MARKER = "local-aws.json"  # says that a folder is ours, so that a reset may delete it
+FORMAT = 1
+
+_PLUGS = ("s3_store", "stepfunctions", "sagemaker_jobs", "sagemaker_endpoints", "lambdas")
+_LATER_PLUGS = frozenset({"sagemaker_jobs", "sagemaker_endpoints", "lambdas"})
+_HOSTS = frozenset({"127.0.0.1", "localhost", "host.docker.internal"})
+
+
+def claim_folder(root: Path) -> IO[str]:
+    """Make ``root`` a state folder and lock it for this process; the lock ends with the process.
+
+    Raises:
+        LocalAwsError: the folder holds something else, is of another format, or another server uses it.
+    """
+    marker = root / MARKER
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if not marker.exists():
+            strangers = sorted(path.name for path in root.iterdir() if not path.name.startswith(("server", "up.lock")))
+            if strangers:
+                raise LocalAwsError(
+                    f"{root} holds {strangers[0]!r} and is no state folder of the local AWS; choose an empty one"
+                )
+            marker.write_text(json.dumps({"format": FORMAT}), encoding="utf-8")
+        found = read_json(marker).get("format")
+        if found != FORMAT:
+            raise LocalAwsError(
+                f"{marker} has format {found!r}, this version reads {FORMAT}; run 'topic-model local reset'"
+            )
+        lock = (root / "server.lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise LocalAwsError(f"{root} cannot hold the local AWS's state: {error}; choose another folder") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise LocalAwsError(f"another local AWS serves {root}; stop it with 'topic-model local down'") from error
+    return lock
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty where the file is absent or damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's text; a reader sees the old or the new one, never a part."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def serve(config: LocalConfig) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        LocalAwsError: the folder, its state, or the port cannot be used.
+    """
+    from local_aws.http_server import listen, serve_on
+
+    lock = claim_folder(config.root)
+    listener = listen(config.port)
+    _log_to(config.root / "server.log")
+    _configure_moto(config)
+    plugs = _plugs()
+    for plug in plugs:
+        plug.install(config)
+    identity = {
+        "pid": os.getpid(),
+        "port": config.port,
+        "mode": config.mode,
+        "images": dict(config.images),
+        "started": time.time(),
+        "token": secrets.token_hex(16),
+    }
+    app, state = _assemble(config, identity)
+    server = serve_on(listener, app)
+    thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        thread.start()
+        for plug in plugs:
+            if restore := getattr(plug, "restore", None):
+                restore(config)
+        write_atomically(config.root / "server.json", json.dumps(identity))
+        identity["ready"] = True
+        LOG.info("the local AWS serves %s on %s", config.root, config.endpoint_url)
+        while not stop.wait(1.0):
+            pass  # a bounded wait, so that signals are handled between waits
+    finally:
+        LOG.info("stopping")
+        for plug in plugs:
+            if shutdown := getattr(plug, "shutdown", None):
+                _quietly(shutdown)
+        server.shutdown()
+        state.close()
+        (config.root / "server.json").unlink(missing_ok=True)
+        listener.close()
+        lock.close()
+
+
+def _configure_moto(config: LocalConfig) -> None:
+    os.environ.update(MOTO_PORT=str(config.port), MOTO_DISABLE_GLOBAL_CORS="true", MOTO_EVENTS_INVOKE_HTTP="false")
+    from moto.core.config import default_user_config
+
+    default_user_config["stepfunctions"]["execute_state_machine"] = True
+
+
+def _plugs() -> list[ModuleType]:
+    modules = []
+    for name in _PLUGS:
+        full_name = f"local_aws.{name}"
+        try:
+            modules.append(importlib.import_module(full_name))
+        except ModuleNotFoundError as error:
+            if name not in _LATER_PLUGS or error.name != full_name:
+                raise
+            LOG.warning("%s is not there; its part of the local AWS is plain moto", full_name)
+    return modules
+
+
+def _assemble(config: LocalConfig, identity: dict[str, Any]) -> tuple[Any, Any]:
+    """The WSGI application with the folder's state brought back, and the journal."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    from local_aws import s3_requests, s3_store
+    from local_aws.journal import Journal, Journalled
+
+    moto_app = s3_requests.wrap(DomainDispatcherApplication(create_backend_app))
+    journal = Journal(config.root / "journal.jsonl")
+    journal.replay(moto_app, services={"s3"})
+    s3_store.load()
+    journal.replay(moto_app, services=None)
+    journal.compact()
+    return _with_control_routes(Journalled(moto_app, journal), identity), journal
+
+
+def _with_control_routes(app: Any, identity: Mapping[str, Any]) -> Any:
+    """Answer the health route, and refuse what no client of the local AWS sends."""
+
+    def wsgi(environ: dict[str, Any], start_response: Any) -> Any:
+        path = environ["PATH_INFO"]
+        host = environ.get("HTTP_HOST", "127.0.0.1").rsplit(":", 1)[0].lower()
+        if host not in _HOSTS and not host.endswith(".localhost"):
+            # A web page that resolves its own name to loopback must not reach the server.
+            return _answer(start_response, "403 Forbidden", {"message": f"unknown host {host!r}"})
+        if path == HEALTH_PATH:
+            return _answer(start_response, "200 OK", dict(identity))
+        if path.startswith("/moto-api"):
+            return _answer(start_response, "403 Forbidden", {"message": "use 'topic-model local reset'"})
+        return app(environ, start_response)
+
+    return wsgi
+
+
+def _answer(start_response: Any, status: str, body: Mapping[str, Any]) -> list[bytes]:
+    payload = json.dumps(body).encode()
+    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(payload)))])
+    return [payload]
+
+
+def _quietly(action: Any) -> None:
+    try:
+        action()
+    except Exception:
+        LOG.exception("error while stopping")
+
+
+def _log_to(path: Path) -> None:
+    logging.basicConfig(
+        filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    for chatty in ("botocore", "boto3", "urllib3", "werkzeug", "moto", "local_aws.http_server"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def parse_images(pairs: Sequence[str]) -> dict[str, str]:
+    """``URI=TAG`` pairs as a mapping.
+
+    Raises:
+        LocalAwsError: a pair lacks a part.
+    """
+    images = {}
+    for pair in pairs:
+        uri, equals, tag = pair.partition("=")
+        if not (uri and equals and tag):
+            raise LocalAwsError(f"image is {pair!r}; expected <image URI>=<local tag>")
+        images[uri] = tag
+    return images
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the server; returns the exit code, 2 for a mistake that the message explains."""
+    parser = argparse.ArgumentParser(prog="python -m local_aws.server", description=__doc__)
+    parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="state folder (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="loopback port (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="127.0.0.1 and nothing else")
+    parser.add_argument("--mode", choices=("process", "docker"), default="process", help="how jobs run")
+    parser.add_argument("--image", action="append", default=[], metavar="URI=TAG", help="docker mode: a local image")
+    options = parser.parse_args(arguments)
+    mode: Mode = options.mode
+    try:
+        if options.host != "127.0.0.1":
+            raise LocalAwsError(f"host is {options.host!r}; the local AWS binds to 127.0.0.1 only")
+        serve(LocalConfig(options.root.absolute(), options.port, mode, parse_images(options.image)))
+    except LocalAwsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
