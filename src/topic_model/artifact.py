@@ -1,0 +1,191 @@
+"""The model artifact: arrays and JSON with a manifest of hashes; never a pickle.
+
+An artifact is a folder (what a training container leaves in its model folder, and what a serving container finds) or
+the ``model.tar.gz`` that SageMaker makes of it. Loading checks every file against the manifest and says what is wrong.
+"""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+import topic_model
+from topic_model.arrays import hash_of, sha256_of, write_array, write_json, written_whole
+from topic_model.corpus import Vocabulary
+from topic_model.errors import ArtifactError
+from topic_model.model import TopicModel
+from topic_model.settings import TextSettings
+
+FORMAT_VERSION = 1
+ALGORITHM = "lda"
+MAX_UNPACKED_BYTES = 20 * 2**30
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A checked artifact folder and its manifest."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def model_version(self) -> str:
+        """First 12 hexadecimal digits of the hash over all files but the manifest."""
+        return str(self.manifest["model_version"])
+
+    def array(self, name: str) -> Any:
+        """One array of the artifact, memory-mapped: several workers share one copy."""
+        try:
+            return np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{name} of the artifact cannot be read ({error}); train the model again") from error
+
+    def document(self, name: str) -> Any:
+        """One JSON document of the artifact."""
+        try:
+            return orjson.loads((self.folder / name).read_bytes())
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise ArtifactError(f"{name} of the artifact cannot be read ({error}); train the model again") from error
+
+
+def write_model(model: TopicModel, folder: Path, *, about: Mapping[str, Any]) -> str:
+    """Write a model's files and manifest; returns the model version.
+
+    ``about`` goes into the manifest: settings, corpus hash, metrics.
+    """
+    write_json(folder / "vocabulary.json", list(model.vocabulary.terms))
+    write_array(folder / "lambda.npy", model.lambda_)
+    write_array(folder / "beta.npy", model.beta.astype(np.float32))
+    write_array(folder / "alpha.npy", model.alpha)
+    return write_manifest(
+        folder,
+        {
+            "algorithm": ALGORITHM,
+            "eta": model.eta,
+            "text_settings": model.text_settings.model_dump(),
+            "vocabulary_hash": model.vocabulary.content_hash,
+            **about,
+        },
+    )
+
+
+def write_manifest(folder: Path, about: Mapping[str, Any]) -> str:
+    """Hash every file of the folder into its manifest; returns the model version."""
+    names = sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST
+    )
+    files = {name: sha256_of(folder / name) for name in names}
+    version = hash_of(orjson.dumps(files, option=orjson.OPT_SORT_KEYS))[:12]
+    write_json(
+        folder / MANIFEST,
+        {
+            **about,
+            "format_version": FORMAT_VERSION,
+            "code_version": topic_model.__version__,
+            "model_version": version,
+            "files": files,
+        },
+    )
+    return version
+
+
+def read_artifact(folder: Path) -> Artifact:
+    """Check an artifact folder against its manifest.
+
+    Raises:
+        ArtifactError: no manifest, another format version, or a file missing, added or changed; each is named.
+    """
+    try:
+        manifest = orjson.loads((folder / MANIFEST).read_bytes())
+        version, files = manifest["format_version"], dict(manifest["files"])
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{folder.name} has no {MANIFEST}; expected a topic-model artifact") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{MANIFEST} cannot be read ({error}); train the model again") from error
+    if version != FORMAT_VERSION:
+        raise ArtifactError(
+            f"the artifact has format version {version}, expected {FORMAT_VERSION}; "
+            "train it again with this version of topic-model"
+        )
+    for name, expected in files.items():
+        path = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ArtifactError(f"the manifest names {name!r}, which is outside the artifact; do not use this artifact")
+        if not path.is_file():
+            raise ArtifactError(f"{name} is missing from the artifact; fetch it again or train the model again")
+        if sha256_of(path) != expected:
+            raise ArtifactError(f"{name} differs from its hash in {MANIFEST}: the artifact was changed or cut")
+    if hash_of(orjson.dumps(files, option=orjson.OPT_SORT_KEYS))[:12] != manifest.get("model_version"):
+        raise ArtifactError(f"model_version in {MANIFEST} is not that of its files: the manifest was changed")
+    return Artifact(folder, manifest)
+
+
+def read_model(artifact: Artifact) -> TopicModel:
+    """The topic model of a checked artifact.
+
+    Raises:
+        ArtifactError: arrays of shapes that do not fit together, or another algorithm.
+    """
+    manifest = artifact.manifest
+    if manifest.get("algorithm") != ALGORITHM:
+        raise ArtifactError(f"the artifact's algorithm is {manifest.get('algorithm')!r}, expected {ALGORITHM!r}")
+    vocabulary = Vocabulary.of(artifact.document("vocabulary.json"))
+    lambda_, alpha = artifact.array("lambda.npy"), artifact.array("alpha.npy")
+    if lambda_.ndim != 2 or lambda_.shape[1] != len(vocabulary) or alpha.shape != (lambda_.shape[0],):
+        raise ArtifactError(
+            f"lambda has shape {lambda_.shape}, alpha {alpha.shape} and the vocabulary {len(vocabulary)} terms; "
+            "expected (K, n_terms), (K,) and n_terms; train the model again"
+        )
+    return TopicModel(
+        vocabulary,
+        np.asarray(lambda_),
+        np.asarray(alpha),
+        float(manifest["eta"]),
+        TextSettings.from_mapping(manifest["text_settings"]),
+    )
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """Write ``model.tar.gz`` of a folder: sorted, without times or owners, so equal models are equal bytes."""
+    with (
+        written_whole(archive) as temporary,
+        temporary.open("wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", filename="", compresslevel=1, mtime=0) as stream,
+        tarfile.open(fileobj=stream, mode="w") as tar,
+    ):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                entry = tar.gettarinfo(path, path.relative_to(folder).as_posix())
+                entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname, entry.mode = 0, 0, 0, "", "", 0o644
+                with path.open("rb") as content:
+                    tar.addfile(entry, content)
+
+
+def unpack(archive: Path, folder: Path) -> Artifact:
+    """Unpack and check a ``model.tar.gz``.
+
+    Raises:
+        ArtifactError: truncated or not such an archive, too large, or with entries outside its folder.
+    """
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            size = 0
+            for member in tar:
+                size += member.size
+                if size > MAX_UNPACKED_BYTES:
+                    raise ArtifactError(f"{archive.name} unpacks to over {MAX_UNPACKED_BYTES} bytes; expected a model")
+                tar.extract(member, folder, filter="data")
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{archive.name} is not there; expected a model artifact") from error
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ArtifactError(f"{archive.name} is truncated or damaged ({error}); fetch it again") from error
+    return read_artifact(folder)

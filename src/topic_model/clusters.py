@@ -1,0 +1,76 @@
+"""Clusters of campaigns: k-means in the square roots of fingerprints, where Euclidean distance is Hellinger's."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import KMeans, MiniBatchKMeans
+
+from topic_model.arrays import Float32Array, FloatArray, IntArray
+from topic_model.errors import CorpusError
+from topic_model.settings import NeighbourSettings
+
+MAX_AUTO_CLUSTERS = 60
+KMEANS_LIMIT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """``centres`` of shape (n_clusters, K) in the space of square roots; ``assigned`` of shape (n_campaigns,)."""
+
+    centres: Float32Array
+    assigned: IntArray
+    labels: tuple[str, ...]
+    terms: tuple[tuple[str, ...], ...]
+
+    def nearest(self, theta: FloatArray) -> int:
+        """The cluster of a fingerprint."""
+        return int(np.argmin(((self.centres - np.sqrt(theta)) ** 2).sum(axis=1)))
+
+
+def resolve_num_clusters(settings: NeighbourSettings, n_campaigns: int) -> int:
+    """The number of clusters; 'auto' is sqrt(n / 2), at least 2 and at most 60: a number a person can look through.
+
+    Raises:
+        CorpusError: fewer campaigns than the clusters asked for.
+    """
+    if settings.num_clusters == "auto":
+        return min(n_campaigns, MAX_AUTO_CLUSTERS, max(2, round(math.sqrt(n_campaigns / 2))))
+    if not 1 <= settings.num_clusters <= n_campaigns:
+        raise CorpusError(
+            f"num_clusters is {settings.num_clusters}, but {n_campaigns} campaigns have a fingerprint; "
+            f"expected 1 to {n_campaigns}, or 'auto'"
+        )
+    return settings.num_clusters
+
+
+def cluster_campaigns(
+    theta: Float32Array, weights: Any, terms: tuple[str, ...], settings: NeighbourSettings
+) -> Clusters:
+    """Clusters of the fingerprints, numbered by size (0 the largest) and labelled by their top terms.
+
+    A term's rank in a cluster is its mean TF-IDF weight there over the square root of that everywhere, so that a label
+    says what sets the cluster apart and not what every campaign bids on.
+    """
+    roots = np.sqrt(theta)
+    number = resolve_num_clusters(settings, len(theta))
+    kind = KMeans if len(theta) <= KMEANS_LIMIT else MiniBatchKMeans
+    found = kind(number, n_init=4, random_state=settings.seed).fit(roots)
+    sizes = np.bincount(found.labels_, minlength=number)
+    order = np.argsort(-sizes, kind="stable")
+    order = order[sizes[order] > 0]
+    renumbered = np.empty(number, dtype=np.int64)
+    renumbered[order] = np.arange(len(order))
+    assigned = renumbered[found.labels_]
+
+    everywhere = np.sqrt(np.asarray(weights.mean(axis=0)).ravel() + 1e-9)
+    top_terms = []
+    for cluster in range(len(order)):
+        mean = np.asarray(weights[assigned == cluster].mean(axis=0)).ravel()
+        ranked = np.argsort(-(mean / everywhere), kind="stable")[:8]
+        top_terms.append(tuple(terms[term] for term in ranked if mean[term] > 0))
+    labels = tuple(", ".join(names[:3]) or f"cluster {cluster}" for cluster, names in enumerate(top_terms))
+    return Clusters(found.cluster_centers_[order].astype(np.float32), assigned, labels, tuple(top_terms))

@@ -1,0 +1,123 @@
+"""Quality of a topic model, and the gates it must pass.
+
+- ``c_npmi``: mean over topics of the mean normalised pointwise mutual information of the pairs of its ten most probable
+  terms, over the corpus's campaigns as windows (Lau et al. 2014, "Machine Reading Tea Leaves"); -1 to 1, a pair that
+  never meets counts -1.
+- ``topic_diversity``: share of distinct terms among the ten most probable of all topics (Dieng et al. 2020).
+- ``perplexity``: exp(-mean log p(w)) over held-out words, natural logarithm, by document completion (Wallach et al.
+  2009): a held-out campaign's fingerprint is inferred from every other term of it, and scores the remaining ones.
+- ``unigram_perplexity``: the same words under the training corpus's word frequencies, smoothed by one; the ratio of the
+  two says what the topics explain and, unlike perplexity, compares over vocabularies.
+- ``coverage``: share of campaigns with a known term.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from topic_model.arrays import write_json
+from topic_model.corpus import Corpus
+from topic_model.model import TopicModel
+from topic_model.settings import EvaluationSettings
+
+TOP_TERMS = 10
+MAX_HELD_OUT = 5_000
+# With fewer held-out campaigns a ratio of perplexities is noise, and a gate on noise would reject at random.
+MIN_HELD_OUT_FOR_GATE = 50
+
+
+def top_term_ids(model: TopicModel) -> Any:
+    """Ids of the ten most probable terms, of shape (K, 10), or fewer columns with a smaller vocabulary."""
+    return np.argsort(-model.beta, axis=1, kind="stable")[:, :TOP_TERMS]
+
+
+def c_npmi(model: TopicModel, corpus: Corpus) -> Any:
+    """Coherence of each topic, of shape (K,); see the module's formula."""
+    top = top_term_ids(model)
+    distinct, places = np.unique(top, return_inverse=True)
+    places = places.reshape(top.shape)
+    presence = (corpus.matrix()[:, distinct] > 0).astype(np.float64)
+    together = (presence.T @ presence).toarray() / len(corpus)
+    alone = np.diag(together)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pmi = np.log(together / np.outer(alone, alone))
+        npmi = np.where(together > 0, np.where(together < 1, pmi / -np.log(together), 1.0), -1.0)
+    first, second = np.triu_indices(top.shape[1], k=1)
+    return npmi[places[:, first], places[:, second]].mean(axis=1)
+
+
+def topic_diversity(model: TopicModel) -> float:
+    """Share of distinct terms among the topics' ten most probable, in (0, 1]."""
+    top = top_term_ids(model)
+    return len(np.unique(top)) / top.size
+
+
+def completion_perplexity(model: TopicModel, corpus: Corpus) -> tuple[float, float, int]:
+    """Perplexity and unigram perplexity by document completion, and how many campaigns could be scored."""
+    unigram = np.asarray(corpus.matrix(corpus.training_rows).sum(axis=0)).ravel() + 1
+    unigram = unigram / unigram.sum()
+    log_topics = log_unigram = words = 0.0
+    scored = 0
+    for row in corpus.held_out_rows[:MAX_HELD_OUT]:
+        start, stop = corpus.indptr[row], corpus.indptr[row + 1]
+        ids, counts = corpus.indices[start:stop], corpus.counts[start:stop]
+        if len(ids) < 2:
+            continue
+        theta = model.infer_bow(ids[::2], counts[::2])
+        unseen, weight = ids[1::2], counts[1::2]
+        log_topics += float(weight @ np.log(theta @ model.beta[:, unseen]))
+        log_unigram += float(weight @ np.log(unigram[unseen]))
+        words += float(weight.sum())
+        scored += 1
+    if not words:
+        return float("nan"), float("nan"), 0
+    return float(np.exp(-log_topics / words)), float(np.exp(-log_unigram / words)), scored
+
+
+def evaluate(model: TopicModel, corpus: Corpus, gates: EvaluationSettings, model_version: str) -> dict[str, Any]:
+    """The evaluation document: metrics, gates and the verdict. A metric that cannot be measured is null."""
+    perplexity, unigram, scored = completion_perplexity(model, corpus)
+    measured = {
+        "c_npmi": float(c_npmi(model, corpus).mean()),
+        "topic_diversity": topic_diversity(model),
+        "perplexity": perplexity if scored else None,
+        "unigram_perplexity": unigram if scored else None,
+        "perplexity_ratio": perplexity / unigram if scored else None,
+        "coverage": float((np.diff(corpus.indptr) > 0).mean()),
+    }
+    metrics = {name: None if value is None else round(value, 6) for name, value in measured.items()}
+    checks = {
+        "min_c_npmi": (gates.min_c_npmi, metrics["c_npmi"], 1),
+        "min_topic_diversity": (gates.min_topic_diversity, metrics["topic_diversity"], 1),
+        "max_perplexity_ratio": (gates.max_perplexity_ratio, metrics["perplexity_ratio"], -1),
+        "min_coverage": (gates.min_coverage, metrics["coverage"], 1),
+    }
+    skipped = [] if scored >= MIN_HELD_OUT_FOR_GATE else ["max_perplexity_ratio"]
+    failed = [
+        name
+        for name, (bound, value, sign) in checks.items()
+        if name not in skipped and bound is not None and value is not None and sign * (value - bound) < 0
+    ]
+    return {
+        "accepted": not failed,
+        "failed_gates": failed,
+        "skipped_gates": skipped,
+        "metrics": {
+            **metrics,
+            "num_topics": model.num_topics,
+            "n_terms": len(model.vocabulary),
+            "n_campaigns": len(corpus),
+            "held_out_campaigns": scored,
+        },
+        "gates": gates.model_dump(),
+        "model_version": model_version,
+        "corpus_hash": corpus.content_hash,
+    }
+
+
+def write_evaluation(document: dict[str, Any], out: Path) -> None:
+    """Write ``evaluation.json``."""
+    write_json(out / "evaluation.json", document)

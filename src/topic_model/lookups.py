@@ -1,0 +1,256 @@
+"""Lookups of every known campaign: what batch transform's fingerprints become."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from topic_model.arrays import Float32Array, csr, write_json, written_whole
+from topic_model.artifact import Artifact, pack, read_model
+from topic_model.clusters import cluster_campaigns
+from topic_model.errors import ArtifactMismatchError, CorpusError
+from topic_model.lookup_model import KnownCampaign, LookupModel, top_topics, write_lookup_model
+from topic_model.model import TopicModel
+from topic_model.neighbours import CampaignIndex
+from topic_model.projection import MAX_POINTS, project
+from topic_model.recommend import Recommender, build_keyword_table, recommendation_record
+from topic_model.settings import NeighbourSettings
+from topic_model.text import Tokenizer
+from topic_model.weighting import inverse_document_frequency, tf_idf
+
+FORMAT_VERSION = 1
+ROWS_A_FILE = 20_000
+
+
+def build_lookups(model_artifact: Artifact, prepared: Path, fingerprints: Path, settings: NeighbourSettings) -> Lookups:
+    """Neighbours, clusters and recommendations of all scored campaigns.
+
+    ``fingerprints`` holds the answers of the batch transform, a JSON line a campaign.
+
+    Raises:
+        ArtifactMismatchError: fingerprints of another model.
+        CorpusError: no campaign has a fingerprint, or fewer campaigns than clusters.
+    """
+    model = read_model(model_artifact)
+    scored, unscored = _read_fingerprints(fingerprints, model, model_artifact.model_version)
+    files = sorted(prepared.glob("**/campaigns.parquet"))
+    prepared_campaigns = _read_prepared(files, scored, model)
+    ids = [campaign.campaign_id for campaign in prepared_campaigns.campaigns]
+    theta = np.stack([scored[campaign_id] for campaign_id in ids])
+    counts = prepared_campaigns.counts
+    idf = inverse_document_frequency(counts)
+    weights = tf_idf(counts, idf).astype(np.float32)
+    tokenizer = Tokenizer(model.text_settings)
+    table = build_keyword_table(files, ids, model.vocabulary, tokenizer)
+    lookup = LookupModel(
+        model,
+        model_artifact.model_version,
+        prepared_campaigns.campaigns,
+        CampaignIndex(theta, weights, settings),
+        idf,
+        cluster_campaigns(theta, weights, model.vocabulary.terms, settings),
+        table,
+        Recommender(table, model, theta),
+        settings,
+    )
+    return Lookups(lookup, prepared_campaigns.negatives, unscored, model_artifact.manifest)
+
+
+@dataclass(frozen=True)
+class Lookups:
+    """The lookup model with what only the batch knows."""
+
+    lookup: LookupModel
+    negatives: Sequence[Sequence[str]]
+    unscored: Sequence[dict[str, str]]
+    model_manifest: dict[str, Any]
+
+    def write(self, out: Path, model_out: Path) -> str:
+        """Write ``lookups/`` and the lookup model's ``model.tar.gz``; returns the lookup model's version."""
+        artifact = model_out.parent / f".{model_out.name}.artifact"
+        try:
+            version = write_lookup_model(self.lookup, artifact, self.model_manifest)
+            model_out.mkdir(parents=True, exist_ok=True)
+            pack(artifact, model_out / "model.tar.gz")
+        finally:
+            shutil.rmtree(artifact, ignore_errors=True)
+        self._write_documents(out, version)
+        self._write_rows(out, version)
+        return version
+
+    def _write_documents(self, out: Path, version: str) -> None:
+        model, clusters, index = self.lookup.model, self.lookup.clusters, self.lookup.index
+        shares = index.theta.mean(axis=0, dtype=np.float64)
+        sizes = np.bincount(clusters.assigned, minlength=len(clusters.labels))
+        write_json(
+            out / "topics.json",
+            [
+                {
+                    "topic": topic,
+                    "share": round(float(shares[topic]), 6),
+                    "terms": [
+                        {"term": term, "probability": round(probability, 6)}
+                        for term, probability in model.top_terms(topic, 12)
+                    ],
+                }
+                for topic in range(model.num_topics)
+            ],
+        )
+        write_json(
+            out / "clusters.json",
+            [
+                {"cluster": cluster, "label": label, "terms": list(terms), "campaigns": int(sizes[cluster])}
+                for cluster, (label, terms) in enumerate(zip(clusters.labels, clusters.terms, strict=True))
+            ],
+        )
+        seed = self.lookup.settings.seed
+        shown = np.sort(np.random.RandomState(seed).permutation(len(index))[:MAX_POINTS])
+        positions = project(index.theta[shown], seed)
+        write_json(
+            out / "map.json",
+            {
+                "model_version": version,
+                "campaign_id": [self.lookup.campaigns[row].campaign_id for row in shown],
+                "name": [self.lookup.campaigns[row].name for row in shown],
+                "x": np.round(positions[:, 0], 4).tolist(),
+                "y": np.round(positions[:, 1], 4).tolist(),
+                "cluster": clusters.assigned[shown].tolist(),
+            },
+        )
+        with written_whole(out / "unscored.jsonl") as temporary, temporary.open("wb") as stream:
+            stream.writelines(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE) for entry in self.unscored)
+
+    def _write_rows(self, out: Path, version: str) -> None:
+        files = []
+        rows = self._rows(version)
+        for number, start in enumerate(range(0, len(self.lookup.campaigns), ROWS_A_FILE)):
+            name = f"rows-{number:05d}.jsonl"
+            digest, written = hashlib.sha256(), 0
+            with written_whole(out / name) as temporary, temporary.open("wb") as stream:
+                for _ in range(start, min(start + ROWS_A_FILE, len(self.lookup.campaigns))):
+                    line = orjson.dumps(next(rows), option=orjson.OPT_APPEND_NEWLINE)
+                    digest.update(line)
+                    stream.write(line)
+                    written += 1
+            files.append({"name": name, "rows": written, "sha256": digest.hexdigest()})
+        write_json(
+            out / "manifest.json",
+            {
+                "format_version": FORMAT_VERSION,
+                "model_version": version,
+                "trained_model_version": self.lookup.model_version,
+                "rows": len(self.lookup.campaigns),
+                "unscored": len(self.unscored),
+                "files": files,
+            },
+        )
+
+    def _rows(self, version: str) -> Iterator[dict[str, Any]]:
+        lookup = self.lookup
+        found = lookup.index.all_nearest(lookup.settings.num_neighbours)
+        for row, campaign in enumerate(lookup.campaigns):
+            theta = lookup.index.theta[row].astype(np.float64)
+            neighbours, similarities = found.rows[row], found.similarities[row]
+            cluster = int(lookup.clusters.assigned[row])
+            yield {
+                "campaign_id": campaign.campaign_id,
+                "client_id": campaign.client_id,
+                "channel": campaign.channel,
+                "name": campaign.name,
+                "model_version": version,
+                "cluster": cluster,
+                "cluster_label": lookup.clusters.labels[cluster],
+                "topics": top_topics(lookup.model, theta),
+                "similar": lookup.similar(theta, lookup.index.weights[row], neighbours, similarities),
+                "recommendations": [
+                    recommendation_record(recommendation)
+                    for recommendation in lookup.recommender.recommend(
+                        theta,
+                        neighbours,
+                        similarities,
+                        own=lookup.recommender.own_keywords(row),
+                        negatives=self.negatives[row],
+                        number=lookup.settings.num_recommendations,
+                    )
+                ],
+            }
+
+
+@dataclass(frozen=True)
+class _PreparedCampaigns:
+    """The scored campaigns in the order of their ids; ``counts`` is CSR of shape (n_campaigns, n_terms)."""
+
+    campaigns: Sequence[KnownCampaign]
+    negatives: Sequence[Sequence[str]]
+    counts: Any
+
+
+def _read_prepared(files: list[Path], scored: dict[str, Float32Array], model: TopicModel) -> _PreparedCampaigns:
+    columns = [*KnownCampaign.__slots__, "terms", "term_counts", "negatives"]
+    if not files:
+        raise CorpusError("no prepared channel; expected campaigns.parquet of each channel")
+    table = pa.concat_tables(pq.read_table(file, columns=columns) for file in files).combine_chunks()
+    table = table.filter(pc.is_in(table["campaign_id"], value_set=pa.array(list(scored), pa.string())))
+    table = table.take(pc.sort_indices(table["campaign_id"])).combine_chunks()
+    if table.num_rows != len(scored):
+        raise ArtifactMismatchError(
+            f"{len(scored)} campaigns have a fingerprint, but {table.num_rows} of them are prepared; "
+            "score and prepare the same exports"
+        )
+    terms = table["terms"].combine_chunks()
+    encoded = terms.flatten().dictionary_encode()
+    term_ids = np.array(
+        [model.vocabulary.ids.get(term, -1) for term in encoded.dictionary.to_pylist()], dtype=np.int64
+    )[encoded.indices.to_numpy()]
+    rows = np.repeat(np.arange(len(terms)), pc.list_value_length(terms).to_numpy())
+    counts = table["term_counts"].combine_chunks().flatten().to_numpy()
+    known = term_ids >= 0
+    order = np.lexsort((term_ids[known], rows[known]))
+    indptr = np.concatenate(([0], np.cumsum(np.bincount(rows[known], minlength=len(terms)))))
+    return _PreparedCampaigns(
+        [
+            KnownCampaign(*values)
+            for values in zip(*(table[name].to_pylist() for name in KnownCampaign.__slots__), strict=True)
+        ],
+        table["negatives"].to_pylist(),
+        csr(counts[known][order].astype(np.float64), term_ids[known][order], indptr, len(model.vocabulary)),
+    )
+
+
+def _read_fingerprints(
+    folder: Path, model: TopicModel, model_version: str
+) -> tuple[dict[str, Float32Array], list[dict[str, str]]]:
+    """Fingerprints by campaign id, and the campaigns that have none with the reason."""
+    scored: dict[str, Float32Array] = {}
+    unscored: list[dict[str, str]] = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                if not line.strip():
+                    continue
+                answer = orjson.loads(line)
+                if "error" in answer:
+                    reason = str(answer["error"].get("message"))
+                    unscored.append({"campaign_id": str(answer.get("campaign_id")), "reason": reason})
+                    continue
+                if answer["model_version"] != model_version:
+                    raise ArtifactMismatchError(
+                        f"{path.name} line {number} was scored by model {answer['model_version']}, expected "
+                        f"{model_version}; score the campaigns with the model of this run"
+                    )
+                scored[answer["campaign_id"]] = np.array(answer["fingerprint"], dtype=np.float32)
+    if not scored:
+        raise CorpusError(f"no campaign has a fingerprint ({len(unscored)} have no known terms); check the exports")
+    if any(len(theta) != model.num_topics for theta in scored.values()):
+        raise ArtifactMismatchError(f"fingerprints have another number of topics than the model ({model.num_topics})")
+    return scored, unscored
