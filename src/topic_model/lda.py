@@ -70,6 +70,11 @@ def resolve_num_topics(settings: LdaSettings, n_campaigns: int) -> int:
     return settings.num_topics
 
 
+def training_identity(corpus: Corpus, settings: LdaSettings) -> str:
+    """SHA-256 over what determines the model: the corpus and the settings."""
+    return hash_of(corpus.content_hash.encode(), orjson.dumps(settings.model_dump(), option=orjson.OPT_SORT_KEYS))
+
+
 def fit_lda(
     corpus: Corpus,
     settings: LdaSettings,
@@ -90,7 +95,7 @@ def fit_lda(
     """
     rows = corpus.training_rows
     num_topics = resolve_num_topics(settings, len(rows))
-    identity = hash_of(corpus.content_hash.encode(), orjson.dumps(settings.model_dump(), option=orjson.OPT_SORT_KEYS))
+    identity = training_identity(corpus, settings)
     checkpoint = read_checkpoint(checkpoints, identity) if checkpoints else None
     model = _gensim_model(corpus, settings, num_topics)
     if checkpoint is None:

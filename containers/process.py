@@ -1,0 +1,105 @@
+"""``process <step>``: the processing jobs, each a call of the library."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from containers.contract import input_folder, output_folder, parse_arguments
+from topic_model.artifact import Artifact, read_model, unpack
+from topic_model.errors import ArtifactError, SettingsError
+from topic_model.settings import (
+    CorpusSettings,
+    EvaluationSettings,
+    NeighbourSettings,
+    PrepareSettings,
+    TextSettings,
+)
+
+
+def process(arguments: Sequence[str]) -> int:
+    """Run one step with its ``--name value`` arguments."""
+    step = arguments[0] if arguments else None
+    if step not in STEPS:
+        raise SettingsError(f"unknown processing step {step!r}; expected one of {', '.join(STEPS)}")
+    _print(STEPS[step](arguments[1:]))
+    return 0
+
+
+def prepare(arguments: Sequence[str]) -> str:
+    """One channel's exports → prepared campaigns."""
+    from topic_model.prepare import prepare_channel
+
+    parsed = parse_arguments(arguments, PrepareSettings, TextSettings, extra=["channel"])
+    report = prepare_channel(
+        input_folder("exports"),
+        output_folder("prepared"),
+        output_folder("scoring"),
+        channel=parsed.extra["channel"],
+        settings=parsed.of(PrepareSettings),
+        text=parsed.of(TextSettings),
+    )
+    return f"prepared {report}"
+
+
+def build_corpus(arguments: Sequence[str]) -> str:
+    """Prepared channels → corpus."""
+    from topic_model import corpus as corpora
+
+    settings = parse_arguments(arguments, CorpusSettings).of(CorpusSettings)
+    corpus, channels, names = corpora.build_corpus(input_folder("prepared"), settings)
+    corpora.write_corpus(corpus, channels, names, output_folder("corpus"))
+    return (
+        f"campaigns={len(corpus)} terms={len(corpus.vocabulary)} tokens={int(corpus.counts.sum())} "
+        f"held_out={int(corpus.held_out.sum())} corpus_hash={corpus.content_hash[:12]}"
+    )
+
+
+def evaluate(arguments: Sequence[str]) -> str:
+    """Trained model and corpus → evaluation."""
+    from topic_model import evaluate as evaluation
+    from topic_model.corpus import read_corpus
+
+    gates = parse_arguments(arguments, EvaluationSettings).of(EvaluationSettings)
+    corpus = read_corpus(input_folder("corpus"))
+    with tempfile.TemporaryDirectory() as scratch:
+        artifact = _unpack_model(Path(scratch))
+        if artifact.manifest["corpus_hash"] != corpus.content_hash:
+            raise ArtifactError("the model was trained on another corpus; evaluate it on the one it was trained on")
+        document = evaluation.evaluate(read_model(artifact), corpus, gates, artifact.model_version)
+    evaluation.write_evaluation(document, output_folder("evaluation"))
+    verdict = "accepted" if document["accepted"] else f"rejected by {', '.join(document['failed_gates'])}"
+    return f"{verdict} metrics={document['metrics']}"
+
+
+def build_neighbours(arguments: Sequence[str]) -> str:
+    """Trained model, prepared channels and fingerprints → lookups and the lookup model."""
+    from topic_model.lookups import build_lookups
+
+    settings = parse_arguments(arguments, NeighbourSettings).of(NeighbourSettings)
+    with tempfile.TemporaryDirectory() as scratch:
+        lookups = build_lookups(
+            _unpack_model(Path(scratch)), input_folder("prepared"), input_folder("fingerprints"), settings
+        )
+        version = lookups.write(output_folder("lookups"), output_folder("lookup-model"))
+    return f"campaigns={len(lookups.lookup.campaigns)} unscored={len(lookups.unscored)} model_version={version}"
+
+
+def _unpack_model(folder: Path) -> Artifact:
+    archives = sorted(input_folder("model").glob("**/model.tar.gz"))
+    if len(archives) != 1:
+        raise ArtifactError(f"the input 'model' has {len(archives)} files model.tar.gz, expected one")
+    return unpack(archives[0], folder)
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - a container's log is its standard output
+
+
+STEPS: dict[str, Callable[[Sequence[str]], str]] = {
+    "prepare": prepare,
+    "build-corpus": build_corpus,
+    "evaluate": evaluate,
+    "build-neighbours": build_neighbours,
+}

@@ -1,0 +1,287 @@
+"""``serve``: the endpoint and the batch transform, over one read-only model shared by forked workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from containers.contract import base_folder
+from topic_model.artifact import read_artifact, read_model
+from topic_model.campaigns import campaign_from_record
+from topic_model.errors import CampaignError, NoKnownTermsError, SettingsError, TopicModelError
+from topic_model.lookup_model import LookupModel, describe_fingerprint, has_index, read_lookup_model
+from topic_model.model import TopicModel
+from topic_model.text import Tokenizer
+
+MAX_BODY_BYTES = 6 * 2**20  # InvokeEndpoint's limit
+MAX_BATCH_BODY_BYTES = 100 * 2**20  # batch transform's
+MAX_ANSWERS = 1_000
+JSON, JSON_LINES = "application/json", "application/jsonlines"
+# The event loop answers pings between slices of a long batch.
+SLICE = 20
+_LOGGER = logging.getLogger(__name__)
+
+
+class Scorer:
+    """Answers records with one model; ``lookup`` is None where the artifact is a trained model alone."""
+
+    def __init__(self, model: TopicModel, version: str, lookup: LookupModel | None, *, batch: bool) -> None:
+        self.model, self.version, self.lookup, self.batch = model, version, lookup, batch
+        self._tokenizer = Tokenizer(model.text_settings)
+        self._tokenizer.terms("warm up")  # spaCy loads before the first request, not in it
+
+    def answer(self, record: Any) -> dict[str, Any]:
+        """The answer for one decoded record.
+
+        Raises:
+            CampaignError: the record is malformed.
+            NoKnownTermsError: it has no term that the model knows.
+        """
+        if not isinstance(record, dict):
+            raise CampaignError(f"expected a JSON object, got {type(record).__name__}")
+        options = {name: _whole_number(record, name) for name in ("k", "num_recommendations") if name in record}
+        fields = {name: value for name, value in record.items() if name not in options}
+        fields.setdefault("campaign_id", "fresh")
+        campaign = campaign_from_record(fields)
+        about = {"campaign_id": record.get("campaign_id"), "model_version": self.version}
+        if self.batch or self.lookup is None:
+            theta = self.model.infer(self._tokenizer.campaign_terms(campaign))
+            described = describe_fingerprint(self.model, theta)
+            return about | ({"fingerprint": described["fingerprint"]} if self.batch else described)
+        return about | self.lookup.answer(campaign, self._tokenizer, **options)
+
+    def answer_line(self, line: bytes, number: int) -> bytes:
+        """One answer line for one line: an error object for a bad one, so that no line is lost."""
+        record: Any = None
+        try:
+            record = orjson.loads(line)
+            answer = self.answer(record)
+        except orjson.JSONDecodeError as error:
+            answer = _error("malformed_json", f"line {number} is not JSON: {error}")
+        except TopicModelError as error:
+            answer = _error(_code(error), str(error))
+        except Exception:
+            _LOGGER.exception("line %d failed", number)
+            answer = _error("internal_error", f"line {number} could not be answered; the container's log says why")
+        if "error" in answer and isinstance(record, dict):
+            answer["campaign_id"] = record.get("campaign_id")
+        return orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def load_scorer() -> Scorer:
+    """The scorer of the container's model folder.
+
+    Raises:
+        ArtifactError: the model folder is not a whole, unchanged artifact.
+    """
+    artifact = read_artifact(base_folder() / "model")
+    batch = os.environ.get("SAGEMAKER_BATCH", "").lower() == "true"
+    if has_index(artifact) and not batch:
+        lookup = read_lookup_model(artifact)
+        return Scorer(lookup.model, artifact.model_version, lookup, batch=False)
+    return Scorer(read_model(artifact), artifact.model_version, None, batch=batch)
+
+
+def build_app(scorer: Scorer) -> Starlette:
+    """The HTTP application: SageMaker's three routes."""
+
+    async def ping(_request: Request) -> Response:
+        return Response(status_code=200)
+
+    async def execution_parameters(_request: Request) -> Response:
+        parameters = {"MaxConcurrentTransforms": _workers(), "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}
+        return _json(parameters)
+
+    async def invocations(request: Request) -> Response:
+        kind = request.headers.get("content-type", JSON).split(";")[0].strip().lower()
+        if kind not in (JSON, JSON_LINES):
+            return _failure(415, "unsupported_media_type", f"content type is {kind!r}; expected {JSON} or {JSON_LINES}")
+        try:
+            body = await _bounded_body(request, MAX_BATCH_BODY_BYTES if scorer.batch else MAX_BODY_BYTES)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        if body is None:
+            return _failure(413, "too_large", "the body is larger than the platform allows; send fewer campaigns")
+        if kind == JSON_LINES:
+            return Response(await _answer_lines(scorer, body), media_type=JSON_LINES)
+        return _answer_one(scorer, body)
+
+    return Starlette(
+        routes=[
+            Route("/ping", ping),
+            Route("/execution-parameters", execution_parameters),
+            Route("/invocations", invocations, methods=["POST"]),
+        ]
+    )
+
+
+def _answer_one(scorer: Scorer, body: bytes) -> Response:
+    try:
+        return _json(scorer.answer(orjson.loads(body)))
+    except orjson.JSONDecodeError as error:
+        return _failure(400, "malformed_json", f"the body is not JSON: {error}")
+    except NoKnownTermsError as error:
+        return _failure(422, _code(error), str(error))
+    except TopicModelError as error:
+        return _failure(400, _code(error), str(error))
+    except Exception:
+        _LOGGER.exception("a request failed")
+        return _failure(500, "internal_error", "the campaign could not be answered; the container's log says why")
+
+
+async def _answer_lines(scorer: Scorer, body: bytes) -> bytes:
+    answers = []
+    for number, line in enumerate(body.split(b"\n"), start=1):
+        if line.strip():
+            answers.append(scorer.answer_line(line, number))
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
+    return b"".join(answers)
+
+
+async def _bounded_body(request: Request, limit: int) -> bytes | None:
+    """The body, or None as soon as it is over the limit, whatever its header claims."""
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _whole_number(record: dict[str, Any], name: str) -> int:
+    value = record[name]
+    low = 1 if name == "k" else 0
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MAX_ANSWERS:
+        raise CampaignError(f"{name} is {str(value)[:40]!r}; expected a whole number from {low} to {MAX_ANSWERS}")
+    return value
+
+
+def _code(error: TopicModelError) -> str:
+    return "no_known_terms" if isinstance(error, NoKnownTermsError) else "invalid_campaign"
+
+
+def _error(code: str, message: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message}}
+
+
+def _json(document: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), status, media_type=JSON)
+
+
+def _failure(status: int, code: str, message: str) -> Response:
+    return _json(_error(code, message), status)
+
+
+def _workers() -> int:
+    """Processes that answer; forking shares the model's memory, which macOS does not do safely."""
+    if sys.platform != "linux":
+        return 1
+    given = os.environ.get("TOPIC_MODEL_WORKERS", "")
+    if given and not (given.isdigit() and 1 <= int(given) <= 64):
+        raise SettingsError(f"TOPIC_MODEL_WORKERS is {given!r}; expected a whole number from 1 to 64")
+    return int(given) if given else max(1, len(os.sched_getaffinity(0)))
+
+
+def serve(arguments: Sequence[str]) -> int:
+    """Load the model, then listen; returns when SIGTERM has ended every worker."""
+    if arguments:
+        raise SettingsError(f"serve takes no arguments, got {list(arguments)}")
+    workers = _workers()
+    app = build_app(load_scorer())
+    listener = _listener()
+    if workers == 1:
+        _run_worker(app, listener)
+        return 0
+    return _supervise(app, listener, workers)
+
+
+def _listener() -> socket.socket:
+    """Port 8080 on all interfaces in a container; on a laptop the given port, on loopback only."""
+    port = os.environ.get("SAGEMAKER_BIND_TO_PORT")
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    local = "SAGEMAKER_BASE_DIR" in os.environ
+    address = ("127.0.0.1" if local else "0.0.0.0", int(port) if port else 8080)  # noqa: S104 - the platform's contract
+    try:
+        listener.bind(address)
+    except OSError as error:
+        raise SettingsError(f"port {address[1]} cannot be listened on ({error.strerror}); free it") from error
+    listener.listen(2048)
+    return listener
+
+
+def _run_worker(app: Starlette, listener: socket.socket) -> None:
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=20, lifespan="off")
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _supervise(app: Starlette, listener: socket.socket, number: int) -> int:
+    """Fork workers over one listener and one model, and replace any that dies, until told to stop."""
+    workers: set[int] = set()
+    stopping = False
+
+    def stop(_number: int, _frame: Any) -> None:
+        nonlocal stopping
+        stopping = True
+        for worker in workers:
+            os.kill(worker, signal.SIGTERM)
+
+    # Held back while forking: a worker that got the signal before it listens for it would live on.
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    for each in signals:
+        signal.signal(each, stop)
+
+    def start() -> None:
+        worker = os.fork()
+        if worker == 0:
+            code = 1
+            try:
+                for each in signals:
+                    signal.signal(each, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+                _die_with_parent()
+                _run_worker(app, listener)
+                code = 0
+            finally:
+                os._exit(code)
+        workers.add(worker)
+
+    for _ in range(number):
+        start()
+    while workers:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        try:
+            worker, status = os.wait()
+        except InterruptedError:
+            continue
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        workers.discard(worker)
+        if not stopping:
+            _LOGGER.error("worker %d ended with status %d; starting another", worker, status)
+            start()
+    return 0
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this worker when its parent is killed, so that none is left behind."""
+    import ctypes
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
