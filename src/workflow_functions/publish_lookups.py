@@ -1,0 +1,267 @@
+"""PublishLookups: a run's lookup rows into the lookup table, all of a version or none.
+
+The table's key is ``campaign_id`` and ``model_version``, so the rows of a new version stand beside those that are
+being read, and nobody sees them until one conditional write moves the pointer. The pointer is the item
+``("#current", "#current")``:
+
+``version``, ``previous``
+    The version to read, and the one before it, which is kept for a way back.
+``retired``
+    Versions that were current once and whose rows are to be removed.
+``loading``
+    Versions whose rows are being written, with the time (epoch seconds) at which that began. What a crashed
+    execution left is removed once nobody can be writing it any more.
+
+A row is ``campaign_id``, ``model_version`` and ``document``: the row's JSON, as BuildNeighbours wrote it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from workflow_functions import aws
+from workflow_functions.errors import LookupRowsError, PublishConflictError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, WriteRequestTypeDef
+
+POINTER = "#current"
+FORMAT_VERSION = 1
+MAX_MANIFEST_BYTES = 4 << 20
+MAX_ITEM_BYTES = 400_000
+"""DynamoDB's limit is 409,600 bytes, with the names and values of the item's keys."""
+
+BATCH = 25
+WRITERS = 8
+ABANDONED_SECONDS = 3_600
+"""Longer than a function can run, so that a version which is still being written is never removed."""
+
+_FILE = re.compile(r"rows-\d{1,9}\.jsonl")
+_VERSION = re.compile(r"[0-9a-f]{6,64}")
+_CHUNK_BYTES = 1 << 20
+
+
+def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
+    """Publish ``{"lookups": <URI>, "table"}``; the answer is ``{"model_version", "rows"}``.
+
+    Safe to run again: the same rows are written under the same keys and the pointer moves at most once.
+
+    Raises:
+        LookupRowsError: the rows are missing, are not those of the manifest, or are too large; nothing is published.
+        PublishConflictError: another execution published in the meantime.
+    """
+    del context
+    table, lookups = str(event["table"]), str(event["lookups"])
+    manifest = _manifest(lookups)
+    version, count = manifest["model_version"], manifest["rows"]
+    before = _announce(table, version)
+    _write(table, (_put(row, version) for row in _rows(lookups, manifest)))
+    retired = _move_pointer(table, version, before)
+    _remove(table, retired)
+    return {"model_version": version, "rows": count}
+
+
+def _manifest(lookups: str) -> dict[str, Any]:
+    uri = f"{lookups}/manifest.json"
+    try:
+        manifest = aws.read_json(uri, max_bytes=MAX_MANIFEST_BYTES)
+    except (ClientError, ValueError) as error:
+        raise LookupRowsError(f"the manifest of the lookup rows cannot be read: {uri}: {error}") from error
+    try:
+        known = manifest["format_version"] == FORMAT_VERSION
+        version, files = manifest["model_version"], manifest["files"]
+        named = [(str(file["name"]), int(file["rows"]), str(file["sha256"])) for file in files]
+        rows = int(manifest["rows"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise LookupRowsError(f"{uri} lacks or misstates {error}; run BuildNeighbours again") from error
+    if not known:
+        raise LookupRowsError(f"{uri} is of format {manifest['format_version']!r}; this version reads {FORMAT_VERSION}")
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise LookupRowsError(f"{uri}: model_version is {version!r}; expected hexadecimal digits")
+    if bad := [name for name, _, _ in named if not _FILE.fullmatch(name)]:
+        raise LookupRowsError(f"{uri} names a file {bad[0]!r}; expected rows-NNNNN.jsonl")
+    if rows != sum(count for _, count, _ in named):
+        raise LookupRowsError(f"{uri} says {rows} rows, but its files add up to {sum(count for _, count, _ in named)}")
+    return {"model_version": version, "rows": rows, "files": named}
+
+
+def _rows(lookups: str, manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows of every file; at the end of a file its hash and its number of rows must be the manifest's."""
+    seen: set[str] = set()
+    for name, count, sha256 in manifest["files"]:
+        bucket, key = aws.split_uri(f"{lookups}/{name}")
+        digest, found = hashlib.sha256(), 0
+        try:
+            body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"]
+        except ClientError as error:
+            raise LookupRowsError(f"s3://{bucket}/{key} cannot be read: {aws.error_code(error)}") from error
+        for line in _lines(body.iter_chunks(_CHUNK_BYTES), digest.update, f"s3://{bucket}/{key}"):
+            found += 1
+            yield _row(line, manifest["model_version"], seen, f"s3://{bucket}/{key}, line {found}")
+        if digest.hexdigest() != sha256 or found != count:
+            raise LookupRowsError(
+                f"s3://{bucket}/{key} is not what BuildNeighbours wrote: {found} rows of {count}, sha256 "
+                f"{digest.hexdigest()[:12]} for {sha256[:12]}; run BuildNeighbours again"
+            )
+
+
+def _lines(chunks: Iterable[bytes], update: Any, where: str) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        update(chunk)
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line for line in lines if line)
+        if len(rest) > _CHUNK_BYTES:
+            raise LookupRowsError(f"{where} has a line over {_CHUNK_BYTES:,} bytes; it is no file of lookup rows")
+    if rest:
+        yield rest
+
+
+def _row(line: bytes, version: str, seen: set[str], where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+        campaign_id, row_version = record["campaign_id"], record["model_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LookupRowsError(f"{where} is no lookup row: {error!r}") from error
+    if row_version != version:
+        raise LookupRowsError(f"{where} is of model {row_version!r}, and the manifest of {version!r}")
+    if not isinstance(campaign_id, str) or not campaign_id or campaign_id in seen:
+        raise LookupRowsError(f"{where}: campaign_id {campaign_id!r} is empty or came before")
+    if len(line) + len(campaign_id.encode()) > MAX_ITEM_BYTES:
+        raise LookupRowsError(
+            f"{where}: the row of campaign {campaign_id!r} has {len(line):,} bytes, over the table's {MAX_ITEM_BYTES:,}; "
+            "lower num_neighbours or num_recommendations"
+        )
+    seen.add(campaign_id)
+    return {"campaign_id": campaign_id, "document": line.decode()}
+
+
+def _put(row: Mapping[str, str], version: str) -> WriteRequestTypeDef:
+    item = {**_key(row["campaign_id"], version), "document": {"S": row["document"]}}
+    return {"PutRequest": {"Item": item}}
+
+
+def _key(campaign_id: str, version: str) -> dict[str, AttributeValueTypeDef]:
+    return {"campaign_id": {"S": campaign_id}, "model_version": {"S": version}}
+
+
+def _write(table: str, requests: Iterable[WriteRequestTypeDef]) -> None:
+    """Write in batches, some at a time; the first failure ends it."""
+    batch: list[WriteRequestTypeDef] = []
+    running: set[Future[None]] = set()
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for request in requests:
+            batch.append(request)
+            if len(batch) == BATCH:
+                running.add(pool.submit(_write_batch, table, batch))
+                batch = []
+            # A file is read no faster than the table takes it.
+            if len(running) >= 2 * WRITERS:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+        if batch:
+            running.add(pool.submit(_write_batch, table, batch))
+        for future in running:
+            future.result()
+
+
+def _write_batch(table: str, batch: list[WriteRequestTypeDef]) -> None:
+    left = batch
+    for attempt in range(10):
+        answer = aws.dynamodb().batch_write_item(RequestItems={table: left})
+        left = answer.get("UnprocessedItems", {}).get(table, [])
+        if not left:
+            return
+        time.sleep(min(0.05 * 2**attempt, 5))
+    raise LookupRowsError(f"table {table} left {len(left)} items unprocessed ten times; raise its write capacity")
+
+
+def _pointer(table: str) -> dict[str, Any]:
+    """The pointer as ``version``, ``previous``, ``retired`` and ``loading``; empty before the first publishing."""
+    answer = aws.dynamodb().get_item(TableName=table, Key=_key(POINTER, POINTER), ConsistentRead=True)
+    item = answer.get("Item", {})
+    loading = item.get("loading", {}).get("M", {})
+    return {
+        "version": item.get("version", {}).get("S"),
+        "previous": item.get("previous", {}).get("S"),
+        "retired": set(item.get("retired", {}).get("SS", [])),
+        "loading": {name: int(value.get("N", "0")) for name, value in loading.items()},
+    }
+
+
+def _announce(table: str, version: str) -> dict[str, Any]:
+    """Say in the pointer that a version is being written, and answer the pointer as it was before."""
+    before = _pointer(table)
+    if version not in (before["version"], before["previous"]):
+        before["loading"] = {**before["loading"], version: int(time.time())}
+        _put_pointer(table, before, expected=before["version"])
+    return before
+
+
+def _move_pointer(table: str, version: str, before: Mapping[str, Any]) -> set[str]:
+    """Make a version the one that is read, if nobody else did so in the meantime; answers what may be removed."""
+    now = int(time.time())
+    abandoned = {name for name, began in before["loading"].items() if now - began > ABANDONED_SECONDS}
+    previous = before["previous"] if version == before["version"] else before["version"]
+    retired = (before["retired"] | abandoned | {before["previous"]}) - {version, previous, None}
+    loading = {name: began for name, began in before["loading"].items() if name not in {version, *abandoned}}
+    after = {"version": version, "previous": previous, "retired": retired, "loading": loading}
+    _put_pointer(table, after, expected=before["version"])
+    return retired
+
+
+def _put_pointer(table: str, pointer: Mapping[str, Any], *, expected: str | None) -> None:
+    item: dict[str, AttributeValueTypeDef] = dict(_key(POINTER, POINTER))
+    for name in ("version", "previous"):
+        if pointer[name]:
+            item[name] = {"S": pointer[name]}
+    if pointer["retired"]:
+        item["retired"] = {"SS": sorted(pointer["retired"])}
+    if pointer["loading"]:
+        item["loading"] = {"M": {name: {"N": str(began)} for name, began in pointer["loading"].items()}}
+    # 'version' and 'previous' are not DynamoDB's reserved words, but names that are looked up stay right if they become so.
+    condition: dict[str, Any] = {"ExpressionAttributeNames": {"#version": "version"}}
+    if expected is None:
+        condition["ConditionExpression"] = "attribute_not_exists(#version)"
+    else:
+        condition["ConditionExpression"] = "#version = :expected"
+        condition["ExpressionAttributeValues"] = {":expected": {"S": expected}}
+    try:
+        aws.dynamodb().put_item(TableName=table, Item=item, **condition)
+    except ClientError as error:
+        if aws.error_code(error) != "ConditionalCheckFailedException":
+            raise
+        raise PublishConflictError(
+            f"table {table} no longer points to version {expected}: another execution published; publish again"
+        ) from error
+
+
+def _remove(table: str, versions: set[str]) -> None:
+    """Remove the rows of retired versions, then forget them; a failure leaves them named for the next time."""
+    if not versions:
+        return
+    client = aws.dynamodb()
+    values = {f":v{number}": {"S": version} for number, version in enumerate(sorted(versions)[:100])}
+    pages = client.get_paginator("scan").paginate(
+        TableName=table,
+        ProjectionExpression="campaign_id, model_version",
+        FilterExpression=f"model_version IN ({', '.join(values)})",
+        ExpressionAttributeValues=values,
+    )
+    keys = (item for page in pages for item in page.get("Items", []))
+    _write(table, ({"DeleteRequest": {"Key": key}} for key in keys))
+    client.update_item(
+        TableName=table,
+        Key=_key(POINTER, POINTER),
+        UpdateExpression="DELETE retired :removed",
+        ExpressionAttributeValues={":removed": {"SS": [value["S"] for value in values.values()]}},
+    )
