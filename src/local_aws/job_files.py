@@ -1,0 +1,284 @@
+"""Between S3 and a job's folder: inputs in, outputs, checkpoints and model archives out."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import logging
+import os
+import shutil
+import tarfile
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local_aws.job_errors import JobFailedError
+
+logger = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 1 << 20
+_SINGLE_PUT_BYTES = 1 << 30  # larger files go up in parts
+_TRANSFERS = 4
+_SYNC_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class S3Object:
+    """An object and the path it gets below the folder that it is copied to."""
+
+    bucket: str
+    key: str
+    relative: str
+
+    @property
+    def uri(self) -> str:
+        """``s3://bucket/key``."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of an S3 URI.
+
+    Raises:
+        JobFailedError: it is none.
+    """
+    parts = urlsplit(uri, allow_fragments=False)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise JobFailedError(f"ClientError: {uri!r} is no S3 URI; expected s3://bucket/prefix")
+    query = f"?{parts.query}" if parts.query else ""
+    return parts.netloc, (parts.path + query).removeprefix("/")
+
+
+def list_objects(s3: Any, uri: str) -> list[S3Object]:
+    """The objects whose URI starts with ``uri``, as SageMaker's ``S3Prefix`` means it.
+
+    Raises:
+        JobFailedError: there are none, the bucket is not there, or a key leads out of the folder.
+    """
+    bucket, prefix = split_uri(uri)
+    objects = []
+    try:
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for listed in page.get("Contents", []):
+                key = listed["Key"]
+                if not key.endswith("/"):  # the console's folder markers
+                    objects.append(S3Object(bucket, key, _relative(key, prefix)))
+    except (ClientError, BotoCoreError) as error:
+        raise JobFailedError(f"ClientError: Data download failed: {uri} cannot be listed: {error}") from error
+    if not objects:
+        raise JobFailedError(f"ClientError: Data download failed: No S3 objects found under S3 URL {uri!r}")
+    return objects
+
+
+def _relative(key: str, prefix: str) -> str:
+    folder = prefix.rstrip("/")
+    below = bool(folder) and key.startswith(f"{folder}/")
+    # Else the prefix names the object itself, or the start of its name.
+    relative = key[len(folder) + 1 :] if below else key[prefix.rfind("/") + 1 :]
+    parts = relative.split("/")
+    if not relative or ".." in parts or "" in parts or "\0" in relative:
+        raise JobFailedError(f"ClientError: the key {key!r} cannot be a file's path; rename the object")
+    return relative
+
+
+def resolve_source(s3: Any, source: Mapping[str, Any]) -> list[S3Object]:
+    """The objects of an ``S3DataSource``: a prefix, or a manifest of them.
+
+    Raises:
+        JobFailedError: nothing is there, or the manifest is malformed.
+    """
+    uri = source["S3Uri"]
+    if source.get("S3DataType", "S3Prefix") != "ManifestFile":
+        return list_objects(s3, uri)
+    bucket, key = split_uri(uri)
+    try:
+        entries = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        prefix_bucket, prefix = split_uri(entries[0]["prefix"])
+        names = [str(name) for name in entries[1:]]
+    except (ClientError, ValueError, LookupError, TypeError) as error:
+        raise JobFailedError(
+            f"ClientError: the manifest {uri} cannot be read ({error}); expected "
+            '[{"prefix": "s3://…/"}, "relative/key", …]'
+        ) from error
+    return [S3Object(prefix_bucket, prefix + name, _relative(prefix + name, prefix)) for name in names]
+
+
+def download(s3: Any, objects: Iterable[S3Object], folder: Path) -> int:
+    """Copies objects below a folder; returns the bytes.
+
+    Raises:
+        JobFailedError: an object is gone, or two cannot be files of one folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(_TRANSFERS) as pool:
+        return sum(pool.map(lambda item: download_object(s3, item, folder / item.relative), objects))
+
+
+def download_object(s3: Any, item: S3Object, target: Path) -> int:
+    """Copies one object to a file; returns its bytes.
+
+    Raises:
+        JobFailedError: it is gone or cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # One plain GET: ranged ones, as boto3's transfer manager makes them, gain nothing on loopback.
+        with target.open("wb") as file, s3.get_object(Bucket=item.bucket, Key=item.key)["Body"] as body:
+            shutil.copyfileobj(body, file, _CHUNK_BYTES)
+            return file.tell()
+    except ClientError as error:
+        raise JobFailedError(f"ClientError: Data download failed: {item.uri}: {error}") from error
+    except OSError as error:
+        raise JobFailedError(f"ClientError: Data download failed: {item.uri} to {target.name}: {error}") from error
+
+
+def upload_file(s3: Any, path: Path, bucket: str, key: str) -> None:
+    """Copies a file to an object.
+
+    Raises:
+        JobFailedError: the bucket is not there or the store is full.
+    """
+    try:
+        if path.stat().st_size <= _SINGLE_PUT_BYTES:
+            with path.open("rb") as file:
+                s3.put_object(Bucket=bucket, Key=key, Body=file)
+        else:
+            s3.upload_file(str(path), bucket, key)
+    except (ClientError, BotoCoreError) as error:
+        raise JobFailedError(f"ClientError: Data upload failed: s3://{bucket}/{key}: {error}") from error
+    except Exception as error:  # boto3's transfer errors have no common base with botocore's
+        if type(error).__module__.startswith(("boto3", "s3transfer")):
+            raise JobFailedError(f"ClientError: Data upload failed: s3://{bucket}/{key}: {error}") from error
+        raise
+
+
+def folder_files(folder: Path) -> Iterator[Path]:
+    """The files below a folder, in the order of their names; links out of it are not followed."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path
+
+
+def upload(s3: Any, folder: Path, uri: str) -> None:
+    """Copies all files below a folder to objects below a URI.
+
+    Raises:
+        JobFailedError: as :func:`upload_file`.
+    """
+    bucket, prefix = split_uri(uri)
+    prefix = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
+
+    def one(path: Path) -> None:
+        upload_file(s3, path, bucket, prefix + path.relative_to(folder).as_posix())
+
+    with ThreadPoolExecutor(_TRANSFERS) as pool:
+        list(pool.map(one, folder_files(folder)))
+
+
+def upload_archive(s3: Any, folder: Path, uri: str) -> None:
+    """A folder as a ``.tar.gz`` object; equal folders make equal archives.
+
+    Raises:
+        JobFailedError: as :func:`upload_file`.
+    """
+    archive = folder.parent / f".{folder.name}-{uuid.uuid4().hex}.tar.gz"
+    try:
+        with (
+            archive.open("wb") as raw,
+            gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w") as tar,
+        ):
+            for path in sorted(folder.rglob("*")):
+                tar.add(path, arcname=path.relative_to(folder).as_posix(), recursive=False, filter=_anonymous)
+        upload_file(s3, archive, *split_uri(uri))
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = "root"
+    entry.mtime = 0
+    return entry
+
+
+def extract_archive(archive: Path, folder: Path, *, uri: str) -> None:
+    """Unpacks a model archive.
+
+    Raises:
+        JobFailedError: it is truncated, no tar.gz, or has paths that lead out of the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(archive, "r:*") as tar:
+            tar.extractall(folder, filter="data")
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        raise JobFailedError(
+            f"ClientError: Failed to extract model data archive from {uri}: {error}; expected a .tar.gz"
+        ) from error
+
+
+class FolderSync:
+    """Copies new and changed files of a folder to S3 while a job runs, so that a killed job can resume.
+
+    A file is taken once its size and time have stayed the same over two looks; the last look takes every file.
+    """
+
+    def __init__(self, s3: Any, folder: Path, uri: str) -> None:
+        self._s3 = s3
+        self._folder = folder
+        self._bucket, prefix = split_uri(uri)
+        self._prefix = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
+        self._uploaded = self._look()
+        self._seen = dict(self._uploaded)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"sync-{folder.name}", daemon=True)
+
+    def __enter__(self) -> FolderSync:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._upload(self._look(), settled_only=False)
+
+    def _run(self) -> None:
+        while not self._stop.wait(_SYNC_SECONDS):
+            try:
+                self._upload(self._look(), settled_only=True)
+            except JobFailedError as error:  # told again, and fatal, at the last look
+                logger.warning("%s", error)
+
+    def _look(self) -> dict[Path, tuple[int, int]]:
+        found = {}
+        for path in folder_files(self._folder):
+            with contextlib.suppress(FileNotFoundError):  # replaced or deleted meanwhile
+                stat = path.stat()
+                found[path] = (stat.st_size, stat.st_mtime_ns)
+        return found
+
+    def _upload(self, found: dict[Path, tuple[int, int]], *, settled_only: bool) -> None:
+        for path, stamp in found.items():
+            if self._uploaded.get(path) == stamp or (settled_only and self._seen.get(path) != stamp):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                key = self._prefix + path.relative_to(self._folder).as_posix()
+                upload_file(self._s3, path, self._bucket, key)
+                self._uploaded[path] = stamp
+        self._seen = found
+
+
+def remove_folder(folder: Path) -> None:
+    """Deletes a folder and all below it; what Docker wrote as another user stays, with a note in the log."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if os.path.lexists(folder):
+        logger.warning("%s could not be deleted", folder)
