@@ -47,6 +47,7 @@ class ExecutionLog:
         self._lock = threading.Lock()
 
     def write(self, kind: str, content: Any) -> None:
+        """Append a line: ``start``, ``event`` or ``result``."""
         line = to_json_str({kind: content}, separators=(",", ":"))
         try:
             with self._lock, self._path.open("a", encoding="utf-8") as file:
@@ -84,6 +85,7 @@ class StoredExecution:
 
     @property
     def status(self) -> str:
+        """``SUCCEEDED``, ``FAILED``, ``ABORTED`` or ``TIMED_OUT``."""
         return self.exec_status.value
 
     def to_history_output(self) -> dict[str, Any]:

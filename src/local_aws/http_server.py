@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -48,6 +47,7 @@ class FileBody:
             yield chunk
 
     def close(self) -> None:
+        """Close the file."""
         self.file.close()
 
 
@@ -59,12 +59,14 @@ class BodyReader:
         self.left = length
 
     def read(self, size: int = -1) -> bytes:
+        """At most ``size`` bytes, all that are left by default."""
         wanted = self.left if size is None or size < 0 else min(size, self.left)
         chunk = self._source.read(wanted) if wanted else b""
         self.left -= len(chunk)
         return chunk
 
     def readline(self, size: int = -1) -> bytes:
+        """One line, within the body."""
         wanted = self.left if size is None or size < 0 else min(size, self.left)
         line = self._source.readline(wanted) if wanted else b""
         self.left -= len(line)
@@ -91,12 +93,15 @@ class KeepAliveHandler(MotoRequestHandler):
         return True
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
+        """Requests are for debugging; errors are logged where they happen."""
         LOG.debug('"%s" %s %s', self.requestline, code, size)
 
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's own name
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Werkzeug's messages go to the server's log."""
         LOG.log(getattr(logging, type.upper(), logging.INFO), message, *args)
 
     def run_wsgi(self) -> None:
+        """Answer one request."""
         environ = self.make_environ()
         chunked = environ.get("wsgi.input_terminated", False)
         body = BodyReader(self.rfile, 0 if chunked else _content_length(environ))
@@ -179,7 +184,7 @@ def listen(port: int) -> socket.socket:
 def serve_on(listener: socket.socket, app: WsgiApp) -> BaseWSGIServer:
     """A server for ``app`` on a listening socket; call ``serve_forever`` on it."""
     host, port = listener.getsockname()[:2]
-    return make_server(host, port, app, threaded=True, request_handler=KeepAliveHandler, fd=os.dup(listener.fileno()))
+    return make_server(host, port, app, threaded=True, request_handler=KeepAliveHandler, fd=listener.fileno())
 
 
 def _content_length(environ: Environ) -> int:

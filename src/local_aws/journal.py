@@ -22,7 +22,7 @@ from werkzeug.test import EnvironBuilder
 
 from local_aws.config import ACCOUNT, LocalAwsError
 from local_aws.http_server import BodyReader, Environ, Headers, WsgiApp
-from local_aws.request_names import action_of, service_of
+from local_aws.request_names import action_of, region_of, service_of
 
 LOG = logging.getLogger(__name__)
 
@@ -51,7 +51,12 @@ _JOURNALLED: Mapping[str, frozenset[str] | None] = {
                             "CreateModelPackageGroup", "DeleteModelPackageGroup", "CreateModelPackage",
                             "UpdateModelPackage", "DeleteModelPackage", "AddTags", "DeleteTags"}),
 }  # fmt: skip
-_KEPT_HEADERS = ("Authorization", "Content-Type", "X-Amz-Target", "Smithy-Protocol", "X-Amzn-Query-Mode")
+_KEPT_HEADERS = {
+    "CONTENT_TYPE": "Content-Type",
+    "HTTP_X_AMZ_TARGET": "X-Amz-Target",
+    "HTTP_SMITHY_PROTOCOL": "Smithy-Protocol",
+    "HTTP_X_AMZN_QUERY_MODE": "X-Amzn-Query-Mode",
+}
 
 # A deletion makes void what came before it about the same thing: (service, action that deletes) → the field naming it.
 _DELETIONS = {
@@ -182,6 +187,7 @@ class Journalled:
         self._locks = {service: threading.Lock() for service in (*_JOURNALLED, "s3", "lambda")}
 
     def __call__(self, environ: Environ, start_response: Any) -> Any:
+        """Answer a request; WSGI."""
         service = service_of(environ)
         if environ["REQUEST_METHOD"] in ("GET", "HEAD", "OPTIONS") or not _may_change(service, environ):
             return self._app(environ, start_response)
@@ -195,12 +201,7 @@ class Journalled:
             environ["REQUEST_METHOD"],
             environ.get("RAW_URI", environ["PATH_INFO"]).split("?", 1)[0],
             environ.get("QUERY_STRING", ""),
-            {
-                name: environ[key]
-                for name in _KEPT_HEADERS
-                if (key := "CONTENT_TYPE" if name == "Content-Type" else f"HTTP_{name.upper().replace('-', '_')}")
-                in environ
-            },
+            _headers(environ),
             body,
         )
         with self._locks[service]:
@@ -249,6 +250,18 @@ def _may_change(service: str, environ: Environ) -> bool:
     if service in ("s3", "lambda"):
         return is_journalled(service, f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
     return service in _JOURNALLED
+
+
+def _headers(environ: Environ) -> dict[str, str]:
+    """What a replay needs of a request's headers; whose key signed it, and how, is not written down."""
+    kept = {name: environ[key] for key, name in _KEPT_HEADERS.items() if environ.get(key)}
+    return {**kept, "Authorization": _authorization(service_of(environ), region_of(environ))}
+
+
+def _authorization(service: str, region: str) -> str:
+    return (
+        f"AWS4-HMAC-SHA256 Credential=local/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    )
 
 
 def _whole_body(environ: Environ) -> bytes:
@@ -349,7 +362,7 @@ def _present_rows() -> Iterator[Entry]:
                     path="/",
                     query="",
                     headers={
-                        "Authorization": f"AWS4-HMAC-SHA256 Credential=local/20260101/{region}/dynamodb/aws4_request",
+                        "Authorization": _authorization("dynamodb", region),
                         "Content-Type": "application/x-amz-json-1.0",
                         "X-Amz-Target": "DynamoDB_20120810.BatchWriteItem",
                     },

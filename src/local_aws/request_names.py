@@ -6,7 +6,9 @@ import re
 from typing import Any
 from urllib.parse import parse_qs
 
-_SCOPE = re.compile(r"Credential=[^/,\s]+/\d{8}/[^/,\s]*/([^/,\s]+)/aws4_request")
+from local_aws.config import REGION
+
+_SCOPE = re.compile(r"Credential=[^/,\s]+/\d{8}/([^/,\s]*)/([^/,\s]+)/aws4_request")
 _RPC_V2 = re.compile(r"/service/[^/]+/operation/([^/?]+)")
 
 
@@ -14,7 +16,7 @@ def service_of(environ: dict[str, Any]) -> str:
     """The signing name of the service (``s3``, ``states`` …); an unsigned request is S3's, as moto sees it too."""
     found = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
     if found:
-        return found[1]
+        return found[2]
     query = environ.get("QUERY_STRING", "")
     if "X-Amz-Credential" in query:
         scope = parse_qs(query).get("X-Amz-Credential", [""])[0].split("/")
@@ -22,6 +24,12 @@ def service_of(environ: dict[str, Any]) -> str:
     if target := environ.get("HTTP_X_AMZ_TARGET"):
         return str(target).split("_", 1)[0].split(".", 1)[0].lower()
     return "s3"
+
+
+def region_of(environ: dict[str, Any]) -> str:
+    """The region that the request is signed for."""
+    found = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+    return found[1] if found else REGION
 
 
 def action_of(environ: dict[str, Any], body: bytes) -> str:

@@ -32,7 +32,7 @@ def wrap(app: WsgiApp) -> WsgiApp:
         method = environ["REQUEST_METHOD"]
         if method == "GET" and target is not None and _is_plain(environ):
             key = s3_store.find(*target)
-            if isinstance(key, FileKey) and key.storage_class not in _ARCHIVED:
+            if isinstance(key, FileKey) and key.storage_class not in _ARCHIVED and _matches(key, environ):
                 return _get(key, environ, start_response)
         if method not in _WRITES:
             return app(environ, start_response)
@@ -49,9 +49,16 @@ def object_target(environ: Environ) -> tuple[str, str] | None:
 
 
 def _is_plain(environ: Environ) -> bool:
-    # Presigned parameters and ?versionId, ?tagging … and conditions keep moto's own handling.
+    # Presigned parameters, ?versionId, ?tagging … and other conditions keep moto's own handling.
     query = environ.get("QUERY_STRING", "")
-    return query in ("", "x-id=GetObject") and not any(name.startswith("HTTP_IF_") for name in environ)
+    conditions = {name for name in environ if name.startswith("HTTP_IF_")}
+    return query in ("", "x-id=GetObject") and conditions <= {"HTTP_IF_MATCH"}
+
+
+def _matches(key: FileKey, environ: Environ) -> bool:
+    """Whether If-Match holds: boto3's downloads send it with every range."""
+    wanted = environ.get("HTTP_IF_MATCH")
+    return wanted is None or wanted.strip('"') == key.etag.strip('"')
 
 
 def _get(key: FileKey, environ: Environ, start_response: Any) -> Any:

