@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,9 @@ from topic_model.errors import CampaignError
 
 MAX_ID_LENGTH = 256
 MAX_NAME_LENGTH = 1_024
+
+# Lone surrogates cannot be written as UTF-8; control characters (NUL, line ends) break lines and tables.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _RECORD_FIELDS = frozenset(
     {"campaign_id", "client_id", "channel", "name", "keywords", "search_terms", "negative_keywords"}
@@ -67,6 +71,10 @@ def campaign_from_record(record: Mapping[str, Any], *, ignore_unknown: bool = Tr
         raise CampaignError(f"campaign_id is {campaign_id!r}; expected a non-empty string")
     if len(campaign_id) > MAX_ID_LENGTH:
         raise CampaignError(f"campaign_id has {len(campaign_id)} characters; at most {MAX_ID_LENGTH}")
+    if _UNPRINTABLE.search(campaign_id):
+        raise CampaignError(
+            f"campaign_id is {_shorten(campaign_id)}; expected no control characters or lone surrogates"
+        )
     return Campaign(
         campaign_id=campaign_id.strip(),
         client_id=_optional_text(record, "client_id"),
@@ -102,7 +110,7 @@ def _optional_text(record: Mapping[str, Any], name: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise CampaignError(f"{name} is {value!r}; expected a string or null")
-    return value.strip()[:MAX_NAME_LENGTH] or None
+    return _UNPRINTABLE.sub(" ", value[:MAX_NAME_LENGTH]).strip() or None
 
 
 def _keywords(record: Mapping[str, Any], name: str) -> tuple[Keyword, ...]:
@@ -125,7 +133,10 @@ def _keyword(value: Any, where: str) -> Keyword:
     return Keyword(
         value["text"],
         match_type,
-        **{name: _figure(value.get(name), f"{where}.{name}") for name in ("clicks", "impressions", "cost", "conversions")},
+        **{
+            name: _figure(value.get(name), f"{where}.{name}")
+            for name in ("clicks", "impressions", "cost", "conversions")
+        },
     )
 
 

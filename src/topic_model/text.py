@@ -116,10 +116,12 @@ class CampaignPhrases:
 
     ``keywords`` maps a normalised phrase to one keyword (its text as first written, cut at ``max_text_length``),
     keywords and search terms together in first-seen order; ``negatives`` likewise to the text as written.
+    The first ``own`` of them are the campaign's keywords, the rest came from search terms alone.
     ``texts_cut`` counts texts over ``max_text_length``, ``texts_over_cap`` those beyond ``max_texts``.
     """
 
     keywords: dict[str, Keyword]
+    own: int
     negatives: dict[str, str]
     texts_cut: int
     texts_over_cap: int
@@ -153,6 +155,7 @@ def campaign_phrases(campaign: Campaign, settings: TextSettings) -> CampaignPhra
             else:
                 merged[phrase] = _summed(known, keyword)
         room = max(0, room - len(texts))
+    num_own = len(own)
     for phrase, keyword in searched.items():
         known = own.get(phrase)
         own[phrase] = keyword if known is None else _filled(known, keyword)
@@ -162,7 +165,7 @@ def campaign_phrases(campaign: Campaign, settings: TextSettings) -> CampaignPhra
             negatives.setdefault(phrase, text[:limit])
     over = max(0, len(campaign.keywords) + len(campaign.search_terms) - settings.max_texts)
     over += max(0, len(campaign.negative_keywords) - settings.max_texts)
-    return CampaignPhrases(own, negatives, cut, over)
+    return CampaignPhrases(own, num_own, negatives, cut, over)
 
 
 def _summed(first: Keyword, second: Keyword) -> Keyword:

@@ -26,7 +26,7 @@ which while whither who whoever whole whom whose why will with within without wo
 yourselves 's 'd 'll 'm 're 've n't
 """
 
-# What is left of contractions once split (do nt, gon na), and words of asking: they say how a person asks, not for what.
+# What is left of contractions once split (do nt, gon na), and words of asking: they say how one asks, not for what.
 _QUERY_WORDS = """
 nt ca wo sha ll ve im ive dont cant gon na gotta got ta wanna want wants wanted wanting need needs needed needing
 tell let lets know like would could thank thanks hi hey hello ok okay yes yeah oh um uh kindly think going gets getting
