@@ -52,8 +52,8 @@ def cluster_campaigns(
 ) -> Clusters:
     """Clusters of the fingerprints, numbered by size (0 the largest) and labelled by their top terms.
 
-    A term's rank in a cluster is its mean TF-IDF weight there over the square root of that everywhere, so that a label
-    says what sets the cluster apart and not what every campaign bids on.
+    A term's rank is p ln(p / q), where p is the share of the cluster's campaigns that have it and q the share of all:
+    a label says what most of the cluster is about and what sets it apart from the rest.
     """
     roots = np.sqrt(theta)
     number = resolve_num_clusters(settings, len(theta))
@@ -66,11 +66,13 @@ def cluster_campaigns(
     renumbered[order] = np.arange(len(order))
     assigned = renumbered[found.labels_]
 
-    everywhere = np.sqrt(np.asarray(weights.mean(axis=0)).ravel() + 1e-9)
+    presence = weights.astype(bool).astype(np.float64)
+    everywhere = np.asarray(presence.mean(axis=0)).ravel()
     top_terms = []
     for cluster in range(len(order)):
-        mean = np.asarray(weights[assigned == cluster].mean(axis=0)).ravel()
-        ranked = np.argsort(-(mean / everywhere), kind="stable")[:8]
-        top_terms.append(tuple(terms[term] for term in ranked if mean[term] > 0))
+        share = np.asarray(presence[assigned == cluster].mean(axis=0)).ravel()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rank = np.where(share > everywhere, share * np.log(share / everywhere), 0.0)
+        top_terms.append(tuple(terms[term] for term in np.argsort(-rank, kind="stable")[:8] if rank[term] > 0))
     labels = tuple(", ".join(names[:3]) or f"cluster {cluster}" for cluster, names in enumerate(top_terms))
     return Clusters(found.cluster_centers_[order].astype(np.float32), assigned, labels, tuple(top_terms))

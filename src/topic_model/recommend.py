@@ -265,7 +265,7 @@ class Recommender:
 
 def _sum_by(groups: IntArray, values: Float32Array, number: int) -> FloatArray:
     known = np.isfinite(values)
-    sums = np.bincount(groups[known], values[known].astype(np.float64), minlength=number)
+    sums = np.bincount(groups[known], values[known].astype(np.float64), minlength=number).astype(np.float64)
     sums[np.bincount(groups[known], minlength=number) == 0] = np.nan
     return np.asarray(sums, dtype=np.float64)
 
