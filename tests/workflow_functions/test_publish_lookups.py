@@ -1,0 +1,174 @@
+"""PublishLookups against a real S3 and DynamoDB interface."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.workflow_functions.conftest import BUCKET, TABLE, Cloud
+from workflow_functions import publish_lookups
+from workflow_functions.errors import LookupRowsError, PublishConflictError
+from workflow_functions.publish_lookups import POINTER, handler
+
+VERSIONS = [f"{number:012x}" for number in range(1, 6)]
+
+
+def row(campaign_id: str, version: str) -> dict[str, Any]:
+    return {"campaign_id": campaign_id, "model_version": version, "similar": [], "topics": []}
+
+
+def write_lookups(
+    cloud: Cloud, version: str, campaigns: int = 60, *, per_file: int = 40, run: str = "r", **manifest: Any
+) -> str:
+    files = []
+    for number, start in enumerate(range(0, campaigns, per_file)):
+        rows = [row(f"c{position}", version) for position in range(start, min(campaigns, start + per_file))]
+        body = b"".join(json.dumps(r).encode() + b"\n" for r in rows)
+        name = f"rows-{number:05}.jsonl"
+        cloud.put(f"runs/{run}/lookups/{name}", body)
+        files.append({"name": name, "rows": len(rows), "sha256": hashlib.sha256(body).hexdigest()})
+    document = {"format_version": 1, "model_version": version, "rows": campaigns, "files": files} | manifest
+    cloud.put(f"runs/{run}/lookups/manifest.json", json.dumps(document))
+    return f"s3://{BUCKET}/runs/{run}/lookups"
+
+
+def publish(cloud: Cloud, lookups: str) -> dict[str, Any]:
+    return handler({"lookups": lookups, "table": TABLE}, None)
+
+
+def pointer(cloud: Cloud) -> dict[str, str]:
+    item = cloud.items().get((POINTER, POINTER), {})
+    return {name: next(iter(value.values())) for name, value in item.items() if name in ("version", "previous", "retired")}
+
+
+def versions_in(cloud: Cloud) -> set[str]:
+    return {version for _, version in cloud.items()} - {POINTER}
+
+
+def test_every_row_is_there_before_the_pointer_moves(cloud: Cloud) -> None:
+    """After publishing, the pointer names the version and each campaign's document is the row as written."""
+    assert publish(cloud, write_lookups(cloud, VERSIONS[0])) == {"model_version": VERSIONS[0], "rows": 60}
+    assert pointer(cloud) == {"version": VERSIONS[0]}
+    assert len(cloud.items()) == 61
+    assert cloud.document("c59", VERSIONS[0]) == row("c59", VERSIONS[0])
+
+
+def test_publishing_twice_changes_nothing(cloud: Cloud) -> None:
+    """A retried state publishes again; the second time leaves the table as the first did."""
+    lookups = write_lookups(cloud, VERSIONS[0])
+    publish(cloud, lookups)
+    before = cloud.items()
+    publish(cloud, lookups)
+    assert cloud.items() == before
+
+
+def test_the_last_two_versions_stay(cloud: Cloud) -> None:
+    """Older versions' rows are removed, and the version before the current one is kept for a way back."""
+    for version in VERSIONS[:4]:
+        publish(cloud, write_lookups(cloud, version))
+    assert pointer(cloud) == {"version": VERSIONS[3], "previous": VERSIONS[2]}
+    assert versions_in(cloud) == {VERSIONS[3], VERSIONS[2]}
+
+
+def test_publishing_the_previous_version_again_swaps_the_two(cloud: Cloud) -> None:
+    """Going back to the version before keeps both."""
+    for version in (VERSIONS[0], VERSIONS[1], VERSIONS[0]):
+        publish(cloud, write_lookups(cloud, version))
+    assert pointer(cloud) == {"version": VERSIONS[0], "previous": VERSIONS[1]}
+    assert versions_in(cloud) == {VERSIONS[0], VERSIONS[1]}
+
+
+@pytest.mark.parametrize("fault", ["tampered", "shortened", "missing file", "other version", "count", "twice", "no row"])
+def test_rows_that_are_not_the_manifests_are_never_published(cloud: Cloud, fault: str) -> None:
+    """Whatever is wrong with the rows, the pointer stays where it was and the old version whole."""
+    publish(cloud, write_lookups(cloud, VERSIONS[0]))
+    lookups = write_lookups(cloud, VERSIONS[1], run="bad")
+    key = "runs/bad/lookups/rows-00001.jsonl"
+    body = cloud.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    if fault == "tampered":
+        cloud.put(key, body.replace(b'"topics": []', b'"topics": 10', 1))
+    elif fault == "shortened":
+        cloud.put(key, body[:-30])
+    elif fault == "missing file":
+        cloud.s3.delete_object(Bucket=BUCKET, Key=key)
+    elif fault == "other version":
+        cloud.put(key, body.replace(VERSIONS[1].encode(), VERSIONS[2].encode(), 1))
+    elif fault == "count":
+        write_lookups(cloud, VERSIONS[1], run="bad", rows=61)
+    elif fault == "twice":
+        cloud.put(key, body.replace(b'"c41"', b'"c42"', 1))
+    elif fault == "no row":
+        cloud.put(key, b"[1]\n" + body)
+    with pytest.raises(LookupRowsError):
+        publish(cloud, lookups)
+    assert pointer(cloud) == {"version": VERSIONS[0]}
+    assert sum(version == VERSIONS[0] for _, version in cloud.items()) == 60
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"format_version": 2},
+        {"model_version": "../../x"},
+        {"files": [{"name": "../../../secrets.jsonl", "rows": 60, "sha256": "x"}]},
+        {"files": "rows"},
+        {"rows": None},
+    ],
+)
+def test_a_malformed_manifest_is_refused(cloud: Cloud, manifest: dict[str, Any]) -> None:
+    """A manifest of another format, or one that names files elsewhere, publishes nothing."""
+    with pytest.raises(LookupRowsError):
+        publish(cloud, write_lookups(cloud, VERSIONS[0], **manifest))
+    assert cloud.items() == {}
+
+
+def test_a_row_over_the_tables_limit_names_campaign_and_remedy(cloud: Cloud) -> None:
+    """DynamoDB would refuse the batch without saying which row it was."""
+    body = json.dumps({**row("wide", VERSIONS[0]), "padding": "x" * 420_000}).encode() + b"\n"
+    cloud.put("runs/wide/lookups/rows-00000.jsonl", body)
+    files = [{"name": "rows-00000.jsonl", "rows": 1, "sha256": hashlib.sha256(body).hexdigest()}]
+    manifest = {"format_version": 1, "model_version": VERSIONS[0], "rows": 1, "files": files}
+    cloud.put("runs/wide/lookups/manifest.json", json.dumps(manifest))
+    with pytest.raises(LookupRowsError, match=r"'wide'.*lower num_neighbours"):
+        publish(cloud, f"s3://{BUCKET}/runs/wide/lookups")
+
+
+def test_a_version_published_in_the_meantime_wins(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two executions that publish at once the later to finish is told to try again, and what is read is whole."""
+    publish(cloud, write_lookups(cloud, VERSIONS[0]))
+    slow = write_lookups(cloud, VERSIONS[1], run="slow")
+    fast = write_lookups(cloud, VERSIONS[2], run="fast")
+    write = publish_lookups._write
+    overtaken = []
+
+    def write_and_be_overtaken(table: str, requests: Any) -> None:
+        write(table, requests)
+        if not overtaken:
+            overtaken.append(True)
+            publish(cloud, fast)
+
+    monkeypatch.setattr(publish_lookups, "_write", write_and_be_overtaken)
+    with pytest.raises(PublishConflictError):
+        publish(cloud, slow)
+    assert pointer(cloud)["version"] == VERSIONS[2]
+    publish(cloud, slow)
+    assert pointer(cloud)["version"] == VERSIONS[1]
+    assert sum(version == VERSIONS[1] for _, version in cloud.items()) == 60
+
+
+def test_what_a_crashed_publishing_left_is_removed_later(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of a version that never became current go once nobody can be writing them any more, and not before."""
+    broken = write_lookups(cloud, VERSIONS[0], run="broken")
+    cloud.s3.delete_object(Bucket=BUCKET, Key="runs/broken/lookups/rows-00001.jsonl")
+    with pytest.raises(LookupRowsError):
+        publish(cloud, broken)
+    publish(cloud, write_lookups(cloud, VERSIONS[1]))
+    assert VERSIONS[0] in versions_in(cloud)
+    later = time.time() + 2 * publish_lookups.ABANDONED_SECONDS
+    monkeypatch.setattr(publish_lookups.time, "time", lambda: later)
+    publish(cloud, write_lookups(cloud, VERSIONS[2]))
+    assert versions_in(cloud) == {VERSIONS[1], VERSIONS[2]}
