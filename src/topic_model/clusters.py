@@ -13,7 +13,7 @@ from topic_model.arrays import Float32Array, FloatArray, IntArray
 from topic_model.errors import CorpusError
 from topic_model.settings import NeighbourSettings
 
-MAX_AUTO_CLUSTERS = 60
+MAX_AUTO_CLUSTERS = 80
 KMEANS_LIMIT = 20_000
 
 
@@ -32,13 +32,14 @@ class Clusters:
 
 
 def resolve_num_clusters(settings: NeighbourSettings, n_campaigns: int) -> int:
-    """The number of clusters; 'auto' is sqrt(n / 2), at least 2 and at most 60: a number a person can look through.
+    """The number of clusters; 'auto' is 1.5 sqrt(n), at least 2 and at most 80: near the number of topics, where
+    silhouettes are best, and still few enough for a person to look through.
 
     Raises:
         CorpusError: fewer campaigns than the clusters asked for.
     """
     if settings.num_clusters == "auto":
-        return min(n_campaigns, MAX_AUTO_CLUSTERS, max(2, round(math.sqrt(n_campaigns / 2))))
+        return min(n_campaigns, MAX_AUTO_CLUSTERS, max(2, round(1.5 * math.sqrt(n_campaigns))))
     if not 1 <= settings.num_clusters <= n_campaigns:
         raise CorpusError(
             f"num_clusters is {settings.num_clusters}, but {n_campaigns} campaigns have a fingerprint; "
