@@ -15,7 +15,7 @@ DEVELOPMENT_READY := $(VENV)/.ready-to-develop
 
 INPUT ?= build/sample/exports
 CAMPAIGNS ?= 2000
-SEED ?= 7
+SEED ?=
 ARGS ?=
 IMAGE ?= topic-model:local
 UV_VERSION := 0.13.8
@@ -34,10 +34,8 @@ run: $(RUN_READY) ## Run the whole workflow on the sample, or on your own export
 	@$(BIN)/topic-model run --input "$(INPUT)" $(ARGS)
 
 .PHONY: sample
-sample: $(RUN_READY) ## Write the sample's exports to build/sample (CAMPAIGNS=2000 SEED=7)
-	@rm -rf build/sample build/sample.partial && mkdir -p build
-	@$(BIN)/topic-model sample --out build/sample.partial --campaigns $(CAMPAIGNS) --seed $(SEED)
-	@mv build/sample.partial build/sample
+sample: $(RUN_READY) ## Write the sample's exports to build/sample (CAMPAIGNS=2000 SEED=number)
+	@$(BIN)/topic-model sample --out build/sample --campaigns $(CAMPAIGNS) $(if $(SEED),--seed $(SEED))
 
 .PHONY: install
 install: $(RUN_READY) ## Install what a run needs, and no more (the other targets do it for you)
@@ -75,7 +73,7 @@ definition: $(DEVELOPMENT_READY) ## Check the workflow's definition: rendered fi
 	@$(BIN)/topic-model pipeline render --check
 	@$(BIN)/topic-model pipeline check
 	@if command -v npx >/dev/null 2>&1; then \
-	  npx --yes asl-validator@$(ASL_VALIDATOR_VERSION) --json-path pipelines/*.asl.json; \
+	  npx --yes asl-validator@$(ASL_VALIDATOR_VERSION) --json-path pipelines/rendered/*.asl.json; \
 	else echo "asl-validator skipped: npm is not installed (CI runs it)"; fi
 
 .PHONY: test-slow
@@ -96,8 +94,8 @@ bench-%: $(DEVELOPMENT_READY) ## Run benchmarks/NAME.py: make bench-NAME (ARGS f
 .PHONY: package
 package: $(DEVELOPMENT_READY) ## Build the wheel and the functions' zip into dist/
 	@mkdir -p dist
-	@$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
-	@$(BIN)/python -m workflow_functions.package dist
+	@$(PIP) wheel -qq --no-deps --no-build-isolation --wheel-dir dist .
+	@$(BIN)/python -c 'import pathlib, workflow_functions.package as p; p.package_functions(pathlib.Path("dist/functions.zip"))'
 
 .PHONY: images
 images: ## Build the container image with Docker (IMAGE=topic-model:local)
@@ -109,7 +107,7 @@ docs: $(DEVELOPMENT_READY) ## Write docs/cli.md anew from the commands' own help
 
 .PHONY: lock
 lock: $(BIN)/python ## Choose the versions of requirements/ anew, for Python 3.11 to 3.13
-	@$(PIP) install --quiet uv==$(UV_VERSION)
+	@$(PIP) install -qq uv==$(UV_VERSION)
 	@$(LOCK) --all-extras --upgrade --output-file requirements/development.txt
 	@$(LOCK) --extra serving --extra pipelines --extra local --constraints requirements/development.txt \
 	  --output-file requirements/run.txt
@@ -147,12 +145,12 @@ $(BIN)/python:
 
 $(RUN_READY): requirements/run.txt $(PACKAGING) | $(BIN)/python
 	@echo "Installing what a run needs (requirements/run.txt); a minute or two, once"
-	@$(PIP) install --quiet --requirement requirements/run.txt
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) install -qq --requirement requirements/run.txt
+	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEVELOPMENT_READY): requirements/development.txt $(PACKAGING) | $(BIN)/python
 	@echo "Installing what development needs (requirements/development.txt); a minute or two, once"
-	@$(PIP) install --quiet --requirement requirements/development.txt
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) install -qq --requirement requirements/development.txt
+	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
 	@touch $@ $(RUN_READY)

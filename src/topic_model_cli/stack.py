@@ -1,0 +1,200 @@
+"""The application stack on the local AWS: what ``template.yaml`` makes on AWS, made here through boto3 alone.
+
+Every step looks first and makes or changes only what differs, so a second call is quick and changes nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from topic_model_cli.local import IMAGE_URI
+
+if TYPE_CHECKING:
+    from local_aws.config import LocalConfig
+
+PREFIX = "topic-model-local"
+ENDPOINT_NAME = PREFIX
+LOOKUP_TABLE = f"{PREFIX}-lookups"
+STATE_MACHINE = f"{PREFIX}-training"
+
+FUNCTIONS = {
+    "validate-request": "validate_request",
+    "read-evaluation": "read_evaluation",
+    "publish-lookups": "publish_lookups",
+    "smoke-test": "smoke_test",
+}
+"""A function's name after the prefix, to the module of ``workflow_functions`` whose ``handler`` it runs."""
+
+RUNTIME = "python3.12"
+FUNCTION_TIMEOUT_SECONDS = 900  # Lambda's longest; the states have time-outs of their own
+FUNCTION_MEMORY_MB = 512
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The names and ARNs of one application stack."""
+
+    bucket: str
+    image_uri: str
+    endpoint_name: str
+    lookup_table: str
+    topic_arn: str
+    job_role_arn: str
+    workflow_role_arn: str
+    function_arns: Mapping[str, str]
+    """By the function's name without the stack's prefix."""
+
+    def substitutions(self) -> dict[str, str]:
+        """The values for the ``${Name}`` places of the workflow's definition."""
+        return {
+            "Bucket": self.bucket,
+            "EndpointName": self.endpoint_name,
+            "ImageUri": self.image_uri,
+            "JobRoleArn": self.job_role_arn,
+            "LookupTableName": self.lookup_table,
+            "NotificationTopicArn": self.topic_arn,
+            "PublishLookupsFunctionArn": self.function_arns["publish-lookups"],
+            "ReadEvaluationFunctionArn": self.function_arns["read-evaluation"],
+            "SmokeTestFunctionArn": self.function_arns["smoke-test"],
+            "ValidateRequestFunctionArn": self.function_arns["validate-request"],
+        }
+
+
+def ensure_stack(config: LocalConfig, *, package: Path | None = None) -> Stack:
+    """Make what is missing of the application stack, bring the functions up to the code's state, and name it all.
+
+    ``package`` is the functions' zip; by default it is built from this installation.
+    """
+    bucket = bucket_name(config)
+    job_role = _ensure_role(config, f"{PREFIX}-jobs", "sagemaker.amazonaws.com")
+    workflow_role = _ensure_role(config, f"{PREFIX}-workflow", "states.amazonaws.com")
+    function_role = _ensure_role(config, f"{PREFIX}-functions", "lambda.amazonaws.com")
+    _ensure_bucket(config, bucket)
+    _ensure_table(config, LOOKUP_TABLE)
+    topic = config.client("sns").create_topic(Name=f"{PREFIX}-notifications")["TopicArn"]  # idempotent by contract
+    code = package.read_bytes() if package is not None else _build_package()
+    functions = {
+        name: _ensure_function(
+            config,
+            f"{PREFIX}-{name}",
+            handler=f"workflow_functions.{module}.handler",
+            role=function_role,
+            code=code,
+        )
+        for name, module in FUNCTIONS.items()
+    }
+    return Stack(
+        bucket=bucket,
+        image_uri=IMAGE_URI,
+        endpoint_name=ENDPOINT_NAME,
+        lookup_table=LOOKUP_TABLE,
+        topic_arn=topic,
+        job_role_arn=job_role,
+        workflow_role_arn=workflow_role,
+        function_arns=functions,
+    )
+
+
+def bucket_name(config: LocalConfig) -> str:
+    """The stack's only bucket."""
+    return f"{PREFIX}-{config.account}"
+
+
+def state_machine_arn(config: LocalConfig) -> str:
+    """The ARN that the training workflow has, whether it exists yet or not."""
+    return f"arn:aws:states:{config.region}:{config.account}:stateMachine:{STATE_MACHINE}"
+
+
+def ensure_state_machine(config: LocalConfig, stack: Stack, definition: Mapping[str, Any]) -> str:
+    """Create the training workflow, or give it this definition; its ARN."""
+    states = config.client("stepfunctions")
+    arn = state_machine_arn(config)
+    text = json.dumps(definition)
+    current = _found(lambda: states.describe_state_machine(stateMachineArn=arn), "StateMachineDoesNotExist")
+    if current is None:
+        created = states.create_state_machine(name=STATE_MACHINE, definition=text, roleArn=stack.workflow_role_arn)
+        return str(created["stateMachineArn"])
+    if current["definition"] != text or current["roleArn"] != stack.workflow_role_arn:
+        states.update_state_machine(stateMachineArn=arn, definition=text, roleArn=stack.workflow_role_arn)
+    return arn
+
+
+def _found(call: Callable[[], Any], *absence: str) -> Any | None:
+    """What a describe call answers; None where it says that the thing does not exist."""
+    try:
+        return call()
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in absence:
+            return None
+        raise
+
+
+def _ensure_role(config: LocalConfig, name: str, service: str) -> str:
+    iam = config.client("iam")
+    role = _found(lambda: iam.get_role(RoleName=name), "NoSuchEntity")
+    if role is None:
+        statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+        trust = {"Version": "2012-10-17", "Statement": [statement]}
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+    return str(role["Role"]["Arn"])
+
+
+def _ensure_bucket(config: LocalConfig, bucket: str) -> None:
+    s3 = config.client("s3")
+    if _found(lambda: s3.head_bucket(Bucket=bucket), "404", "NoSuchBucket") is None:
+        s3.create_bucket(Bucket=bucket)
+
+
+def _ensure_table(config: LocalConfig, name: str) -> None:
+    dynamodb = config.client("dynamodb")
+    if _found(lambda: dynamodb.describe_table(TableName=name), "ResourceNotFoundException") is None:
+        dynamodb.create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[
+                {"AttributeName": "campaign_id", "KeyType": "HASH"},
+                {"AttributeName": "model_version", "KeyType": "RANGE"},
+            ],
+            AttributeDefinitions=[
+                {"AttributeName": "campaign_id", "AttributeType": "S"},
+                {"AttributeName": "model_version", "AttributeType": "S"},
+            ],
+        )
+
+
+def _build_package() -> bytes:
+    from workflow_functions.package import package_functions
+
+    with tempfile.TemporaryDirectory(prefix="topic-model-functions-") as folder:
+        return package_functions(Path(folder) / "functions.zip").read_bytes()
+
+
+def _ensure_function(config: LocalConfig, name: str, *, handler: str, role: str, code: bytes) -> str:
+    functions = config.client("lambda")
+    current = _found(lambda: functions.get_function(FunctionName=name), "ResourceNotFoundException")
+    if current is None:
+        created = functions.create_function(
+            FunctionName=name,
+            Runtime=RUNTIME,
+            Role=role,
+            Handler=handler,
+            Code={"ZipFile": code},
+            Timeout=FUNCTION_TIMEOUT_SECONDS,
+            MemorySize=FUNCTION_MEMORY_MB,
+        )
+        return str(created["FunctionArn"])
+    configuration = current["Configuration"]
+    if configuration["CodeSha256"] != base64.b64encode(hashlib.sha256(code).digest()).decode():
+        functions.update_function_code(FunctionName=name, ZipFile=code)
+    if configuration["Handler"] != handler or configuration["Timeout"] != FUNCTION_TIMEOUT_SECONDS:
+        functions.update_function_configuration(FunctionName=name, Handler=handler, Timeout=FUNCTION_TIMEOUT_SECONDS)
+    return str(configuration["FunctionArn"])
