@@ -8,6 +8,7 @@ connections stay open, the request's body is bounded by its length and drained, 
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,7 @@ Headers = list[tuple[str, str]]
 WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 _DRAIN_LIMIT = 64 << 20  # bytes of an unread body that are worth reading to keep the connection
+_LARGE_BODY = 1 << 20  # bytes
 _NO_BODY = frozenset({204, 304})
 
 
@@ -104,7 +106,8 @@ class KeepAliveHandler(MotoRequestHandler):
         """Answer one request."""
         environ = self.make_environ()
         chunked = environ.get("wsgi.input_terminated", False)
-        body = BodyReader(self.rfile, 0 if chunked else _content_length(environ))
+        length = 0 if chunked else _content_length(environ)
+        body = BodyReader(self.rfile, length)
         if not chunked:
             environ["wsgi.input"] = body
         answer: list[Any] = []
@@ -130,6 +133,9 @@ class KeepAliveHandler(MotoRequestHandler):
         finally:
             if close := getattr(chunks, "close", None):
                 close()
+            environ.clear()
+            if length > _LARGE_BODY:
+                gc.collect()  # Flask's request and moto's handler refer to each other, and to the body
 
     def _send(self, status: str, headers: Headers, chunks: Iterable[bytes]) -> None:
         code = int(status.split(" ", 1)[0])
