@@ -137,8 +137,8 @@ def _row(line: bytes, version: str, seen: set[str], where: str) -> dict[str, Any
         raise LookupRowsError(f"{where}: campaign_id {campaign_id!r} is empty or came before")
     if len(line) + len(campaign_id.encode()) > MAX_ITEM_BYTES:
         raise LookupRowsError(
-            f"{where}: the row of campaign {campaign_id!r} has {len(line):,} bytes, over the table's {MAX_ITEM_BYTES:,}; "
-            "lower num_neighbours or num_recommendations"
+            f"{where}: the row of campaign {campaign_id!r} has {len(line):,} bytes, over the table's "
+            f"{MAX_ITEM_BYTES:,}; lower num_neighbours or num_recommendations"
         )
     seen.add(campaign_id)
     return {"campaign_id": campaign_id, "document": line.decode()}
@@ -175,7 +175,7 @@ def _write(table: str, requests: Iterable[WriteRequestTypeDef]) -> None:
 
 
 def _write_batch(table: str, batch: list[WriteRequestTypeDef]) -> None:
-    left = batch
+    left: Any = batch
     for attempt in range(10):
         answer = aws.dynamodb().batch_write_item(RequestItems={table: left})
         left = answer.get("UnprocessedItems", {}).get(table, [])
@@ -212,7 +212,7 @@ def _move_pointer(table: str, version: str, before: Mapping[str, Any]) -> set[st
     now = int(time.time())
     abandoned = {name for name, began in before["loading"].items() if now - began > ABANDONED_SECONDS}
     previous = before["previous"] if version == before["version"] else before["version"]
-    retired = (before["retired"] | abandoned | {before["previous"]}) - {version, previous, None}
+    retired: set[str] = (before["retired"] | abandoned | {before["previous"]}) - {version, previous, None}
     loading = {name: began for name, began in before["loading"].items() if name not in {version, *abandoned}}
     after = {"version": version, "previous": previous, "retired": retired, "loading": loading}
     _put_pointer(table, after, expected=before["version"])
@@ -228,7 +228,7 @@ def _put_pointer(table: str, pointer: Mapping[str, Any], *, expected: str | None
         item["retired"] = {"SS": sorted(pointer["retired"])}
     if pointer["loading"]:
         item["loading"] = {"M": {name: {"N": str(began)} for name, began in pointer["loading"].items()}}
-    # 'version' and 'previous' are not DynamoDB's reserved words, but names that are looked up stay right if they become so.
+    # Named indirectly, because DynamoDB reserves hundreds of plain words in expressions.
     condition: dict[str, Any] = {"ExpressionAttributeNames": {"#version": "version"}}
     if expected is None:
         condition["ConditionExpression"] = "attribute_not_exists(#version)"

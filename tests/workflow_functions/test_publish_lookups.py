@@ -42,7 +42,9 @@ def publish(cloud: Cloud, lookups: str) -> dict[str, Any]:
 
 def pointer(cloud: Cloud) -> dict[str, str]:
     item = cloud.items().get((POINTER, POINTER), {})
-    return {name: next(iter(value.values())) for name, value in item.items() if name in ("version", "previous", "retired")}
+    return {
+        name: next(iter(value.values())) for name, value in item.items() if name in ("version", "previous", "retired")
+    }
 
 
 def versions_in(cloud: Cloud) -> set[str]:
@@ -82,7 +84,9 @@ def test_publishing_the_previous_version_again_swaps_the_two(cloud: Cloud) -> No
     assert versions_in(cloud) == {VERSIONS[0], VERSIONS[1]}
 
 
-@pytest.mark.parametrize("fault", ["tampered", "shortened", "missing file", "other version", "count", "twice", "no row"])
+@pytest.mark.parametrize(
+    "fault", ["tampered", "shortened", "missing file", "other version", "count", "twice", "no row"]
+)
 def test_rows_that_are_not_the_manifests_are_never_published(cloud: Cloud, fault: str) -> None:
     """Whatever is wrong with the rows, the pointer stays where it was and the old version whole."""
     publish(cloud, write_lookups(cloud, VERSIONS[0]))

@@ -68,7 +68,9 @@ def test_only_the_channels_asked_for(cloud: Cloud) -> None:
     """A request may name channels; a name that is not there is refused with those that are."""
     cloud.put("exports/google/a.jsonl", CANONICAL)
     cloud.put("exports/meta/a.jsonl", CANONICAL)
-    assert [c["name"] for c in plan({"exports": f"s3://{BUCKET}/exports", "channels": ["meta"]})["channels"]] == ["meta"]
+    assert [c["name"] for c in plan({"exports": f"s3://{BUCKET}/exports", "channels": ["meta"]})["channels"]] == [
+        "meta"
+    ]
     message = refusal({"exports": f"s3://{BUCKET}/exports", "channels": ["bing"]})
     assert "'bing'" in message and "['google', 'meta']" in message
 
