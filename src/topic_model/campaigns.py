@@ -17,6 +17,9 @@ MAX_NAME_LENGTH = 1_024
 # Lone surrogates cannot be written as UTF-8; control characters (NUL, line ends) break lines and tables.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
+_FIGURE_FIELDS = ("clicks", "impressions", "cost", "conversions")
+_INFINITY = float("inf")
+
 _RECORD_FIELDS = frozenset(
     {"campaign_id", "client_id", "channel", "name", "keywords", "search_terms", "negative_keywords"}
 )
@@ -119,33 +122,29 @@ def _keywords(record: Mapping[str, Any], name: str) -> tuple[Keyword, ...]:
         return ()
     if not isinstance(values, list | tuple):
         raise CampaignError(f"{name} is {type(values).__name__}; expected a list of strings or objects")
-    return tuple(_keyword(value, f"{name}[{position}]") for position, value in enumerate(values))
+    return tuple([_keyword(value, name, position) for position, value in enumerate(values)])
 
 
-def _keyword(value: Any, where: str) -> Keyword:
+def _keyword(value: Any, field_name: str, position: int) -> Keyword:
     if isinstance(value, str):
         return Keyword(value)
-    if not isinstance(value, Mapping) or not isinstance(value.get("text"), str):
-        raise CampaignError(f"{where} is {_shorten(value)}; expected a string or an object with a 'text'")
+    if not isinstance(value, dict) or not isinstance(text := value.get("text"), str):
+        raise CampaignError(
+            f"{field_name}[{position}] is {_shorten(value)}; expected a string or an object with a 'text'"
+        )
     match_type = value.get("match_type")
     if match_type is not None and not isinstance(match_type, str):
-        raise CampaignError(f"{where}.match_type is {_shorten(match_type)}; expected a string or null")
+        raise CampaignError(f"{field_name}[{position}].match_type is {_shorten(match_type)}; expected a string or null")
+    for name in _FIGURE_FIELDS:
+        figure = value.get(name)
+        # Not isinstance: true is an int to it, and this runs four times a keyword.
+        if figure is not None and not ((type(figure) is float or type(figure) is int) and 0 <= figure < _INFINITY):
+            raise CampaignError(
+                f"{field_name}[{position}].{name} is {_shorten(figure)}; expected a number of 0 or more, or null"
+            )
     return Keyword(
-        value["text"],
-        match_type,
-        **{
-            name: _figure(value.get(name), f"{where}.{name}")
-            for name in ("clicks", "impressions", "cost", "conversions")
-        },
+        text, match_type, value.get("clicks"), value.get("impressions"), value.get("cost"), value.get("conversions")
     )
-
-
-def _figure(value: Any, where: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise CampaignError(f"{where} is {_shorten(value)}; expected a number of 0 or more, or null")
-    return value
 
 
 def _keyword_record(keyword: Keyword) -> str | dict[str, Any]:

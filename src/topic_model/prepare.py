@@ -84,7 +84,7 @@ def prepare_channel(
     settings: PrepareSettings,
     text: TextSettings,
 ) -> PrepareReport:
-    """Write ``campaigns.parquet``, ``quality.json``, ``rejected.jsonl`` to ``out``, ``campaigns.jsonl`` to ``scoring_out``.
+    """Write campaigns.parquet, quality.json and rejected.jsonl to ``out``, campaigns.jsonl to ``scoring_out``.
 
     The files appear whole or not at all, but for ``rejected.jsonl``, which stays after a failure: it says what to mend.
     Campaigns without terms are kept (and counted); later steps list them as unscored.

@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -140,17 +141,22 @@ def campaign_phrases(campaign: Campaign, settings: TextSettings) -> CampaignPhra
     own: dict[str, Keyword] = {}
     searched: dict[str, Keyword] = {}
     room = settings.max_texts
+    # Most texts are plain, and this loop sees each of them: their way through parse_keyword is taken here.
+    is_plain = _PLAIN_PHRASE.fullmatch
     for merged, texts, signed in ((own, campaign.keywords, True), (searched, campaign.search_terms, False)):
         for keyword in texts[:room]:
             if len(keyword.text) > limit:
                 cut += 1
                 keyword = replace(keyword, text=keyword.text[:limit])  # noqa: PLW2901 the cut text stands for it
-            phrase, _, negative = parse_keyword(keyword.text)
-            if not phrase:
-                continue
-            if negative and signed:
-                negatives.setdefault(phrase, keyword.text)
-            elif (known := merged.get(phrase)) is None:
+            phrase = keyword.text.casefold()
+            if not is_plain(phrase):
+                phrase, _, negative = parse_keyword(keyword.text)
+                if not phrase:
+                    continue
+                if negative and signed:
+                    negatives.setdefault(phrase, keyword.text)
+                    continue
+            if (known := merged.get(phrase)) is None:
                 merged[phrase] = keyword
             else:
                 merged[phrase] = _summed(known, keyword)
@@ -225,13 +231,18 @@ class Tokenizer:
 
     def count_terms(self, phrases: Iterable[str]) -> dict[str, int]:
         """Distinct terms with counts of normalised phrases, in first-seen order."""
+        chunks: list[str] = []
+        is_plain = _PLAIN_TEXT.fullmatch
+        for phrase in phrases:
+            plain = len(phrase) <= MAX_CHUNK_LENGTH and is_plain(phrase)
+            chunks += (phrase if plain else prepare_text(phrase)).split()
         counts: dict[str, int] = {}
         known = self._terms_of_chunk
-        for phrase in phrases:
-            for chunk in prepare_text(phrase).split():
-                terms = known.get(chunk)
-                for term in self._analyse(chunk) if terms is None else terms:
-                    counts[term] = counts.get(term, 0) + 1
+        # Counting chunks first is as good: a term is first seen where its first chunk is.
+        for chunk, times in Counter(chunks).items():
+            terms = known.get(chunk)
+            for term in self._analyse(chunk) if terms is None else terms:
+                counts[term] = counts.get(term, 0) + times
         return counts
 
     def _phrase_terms(self, phrase: str) -> list[str]:
