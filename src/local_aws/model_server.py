@@ -80,7 +80,7 @@ def model_container(config: LocalConfig, model_name: str) -> ModelContainer:
         model_name=model_name,
         image=container["Image"],
         artifact=source["S3Uri"] if source else container.get("ModelDataUrl"),
-        unpacked=bool(source) and source["CompressionType"] == "None",
+        unpacked=source is not None and source["CompressionType"] == "None",
         environment=dict(container.get("Environment") or {}),
     )
 
@@ -112,6 +112,7 @@ class ModelServer:
         self.log_path = folder / "log.txt"
         self.port = 0
         self.container: Container | None = None
+        self.ready = False
         self.on_launch: Callable[[Container], None] | None = None
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue(_KEPT_CONNECTIONS)
 
@@ -153,6 +154,7 @@ class ModelServer:
                 if attempt == _STARTS or "in use" not in self.container_log():
                     raise
             else:
+                self.ready = True
                 return
 
     def launch(self) -> None:
@@ -245,6 +247,7 @@ class ModelServer:
 
     def stop(self, *, grace_seconds: float = SERVE_GRACE_SECONDS) -> None:
         """Ends the container; idempotent."""
+        self.ready = False
         self._close_connections()
         if self.container is not None:
             if grace_seconds <= 0:

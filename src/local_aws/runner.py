@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,7 +89,10 @@ class Spawner:
 
     def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
         """``subprocess.Popen``, from the spawning thread."""
-        return self._thread.submit(subprocess.Popen, command, **options).result()
+        made: Future[subprocess.Popen[bytes]] = self._thread.submit(
+            lambda: subprocess.Popen(command, **options)  # noqa: S603 - the programs that the user's requests name
+        )
+        return made.result()
 
     def popen_bound(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
         """As :meth:`popen`, and on Linux the program is killed once the server is gone."""

@@ -223,8 +223,8 @@ class Batch:
 
 
 def _line_batches(file: IO[bytes], batching: Batching, item: S3Object) -> Iterator[Batch]:
-    batch, size, first = [], 0, 1
-    number = 0
+    batch: list[bytes] = []
+    size, first, number = 0, 1, 0
     while line := file.readline(batching.max_payload_bytes + 1):
         number += 1
         if len(line) > batching.max_payload_bytes:

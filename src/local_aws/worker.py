@@ -122,7 +122,8 @@ class ForkServer:
         self._send({"event": "ready", "pid": os.getpid()})
         buffer = b""
         while True:
-            readable, _, _ = select.select([self._channel, wake_read], [], [], 1.0)
+            sources: list[Any] = [self._channel, wake_read]
+            readable, _, _ = select.select(sources, [], [], 1.0)
             if wake_read in readable:
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake_read, 4096)
@@ -217,7 +218,7 @@ def _redirect(log: str) -> None:
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
     for name, number, errors in (("stdout", 1, "strict"), ("stderr", 2, "backslashreplace")):
         raw = io.FileIO(number, "wb", closefd=False)
-        stream = io.TextIOWrapper(raw, "utf-8", errors, write_through=True)  # type: ignore[type-var]
+        stream = io.TextIOWrapper(raw, "utf-8", errors, write_through=True)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 

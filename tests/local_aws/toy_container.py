@@ -1,4 +1,4 @@
-"""A container for tests: ``train``, ``serve`` and ``process``, told by hyperparameters, arguments or variables what to do.
+"""A container for tests: ``train``, ``serve`` and ``process``, told by hyperparameters or arguments what to do.
 
 It keeps SageMaker's contract with the standard library alone, so that it starts in milliseconds.
 """
@@ -27,11 +27,11 @@ def train() -> None:
     if "fail" in told:
         fail(told["fail"], int(told.get("code", "1")))
     checkpoint = ML / "checkpoints" / "step.txt"
-    step = int(checkpoint.read_text()) if checkpoint.exists() else 0
-    print(f"starts at step {step}")
+    done = int(checkpoint.read_text()) if checkpoint.exists() else 0
+    print(f"starts at step {done}")
     if told.get("ignore_sigterm"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    for step in range(step + 1, int(told.get("steps", "1")) + 1):
+    for step in range(done + 1, int(told.get("steps", "1")) + 1):
         print(f"step={step} loss={1 / step:.4f} x={told.get('x', '0')}", flush=True)
         temporary = checkpoint.with_suffix(".tmp")
         temporary.write_text(str(step))
@@ -48,7 +48,7 @@ def train() -> None:
 
 def process(arguments: list[str]) -> None:
     if arguments[:1] == ["sleep"]:
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])  # noqa: S603
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         print("child", child.pid, flush=True)
         time.sleep(600)
     if arguments[:1] == ["fail"]:
@@ -70,14 +70,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
+        """Health and batching."""
         if self.path == "/execution-parameters":
             told = os.environ.get("TOY_PARAMETERS")
             self.answer(200 if told else 404, (told or "").encode())
         else:
             self.answer(503 if os.environ.get("TOY_SICK") else 200, b"")
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
+        """Inference."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if b"crash" in body:
             os._exit(1)
@@ -95,6 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(200, body.upper(), "application/jsonlines")
 
     def answer(self, status: int, body: bytes, content_type: str = "application/json") -> None:
+        """Sends an answer."""
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -106,6 +109,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
+    """A server that answers without delay."""
+
     disable_nagle_algorithm = True
     daemon_threads = True
 
