@@ -22,9 +22,10 @@ import re
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from topic_model.campaigns import Campaign, Keyword
@@ -40,9 +41,12 @@ __all__ = ["CampaignPhrases", "ParsedKeyword", "Tokenizer", "campaign_phrases", 
 MAX_REMEMBERED_CHUNKS = 250_000
 #: A longer run of characters without a space is no word in any language we tokenise; bounds the work on junk.
 MAX_CHUNK_LENGTH = 200
+_TEXTS_PER_BLOCK = 1_024
 
-_PLAIN_PHRASE = re.compile(r"[a-z0-9](?:[a-z0-9&'.]|-(?=[a-z0-9]))*(?: [a-z0-9](?:[a-z0-9&'.]|-(?=[a-z0-9]))*)*")
-_PLAIN_TEXT = re.compile(r"[a-z0-9'& -]+")
+# Texts that need no more than case folding and single spaces, and of those the ones without addresses and symbols; most
+# ad texts are both, so these two decide the speed.
+_PLAIN_PHRASE = re.compile(r"[a-z0-9][a-z0-9&'.,/ -]*")
+_PLAIN_TEXT = re.compile(r"[a-z0-9][a-z0-9&' -]*")
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
 # Lone surrogates can neither be stored nor sent; control characters (NUL among them) separate words at best.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -76,7 +80,7 @@ def parse_keyword(text: str) -> ParsedKeyword:
     """
     folded = text.casefold()
     if _PLAIN_PHRASE.fullmatch(folded):
-        return ParsedKeyword(folded, None, False)
+        return ParsedKeyword(_single_spaced(folded), None, False)
     cleaned = _clean(text)
     negative = len(cleaned) > 1 and cleaned[0] == "-" and not cleaned[1].isspace()
     core = cleaned.lstrip("- ") if negative else cleaned
@@ -94,6 +98,10 @@ def parse_keyword(text: str) -> ParsedKeyword:
 def normalise_phrase(text: str) -> str:
     """The identity of a keyword: marks stripped, NFKC, case folded, spaces collapsed; idempotent."""
     return parse_keyword(text).phrase
+
+
+def _single_spaced(text: str) -> str:
+    return " ".join(text.split()) if "  " in text or text[-1] == " " else text
 
 
 def _clean(text: str) -> str:
@@ -149,7 +157,9 @@ def campaign_phrases(campaign: Campaign, settings: TextSettings) -> CampaignPhra
                 cut += 1
                 keyword = replace(keyword, text=keyword.text[:limit])  # noqa: PLW2901 the cut text stands for it
             phrase = keyword.text.casefold()
-            if not is_plain(phrase):
+            if is_plain(phrase):
+                phrase = _single_spaced(phrase)
+            else:
                 phrase, _, negative = parse_keyword(keyword.text)
                 if not phrase:
                     continue
@@ -215,11 +225,17 @@ class Tokenizer:
 
     def terms(self, text: str) -> list[str]:
         """The terms of one text, in order; repeated terms repeat. Negative or not is the caller's to know."""
-        return self._phrase_terms(normalise_phrase(text[: self.settings.max_text_length]))
+        return next(self.pipe((text,)))
 
     def pipe(self, texts: Iterable[str]) -> Iterator[list[str]]:
         """:meth:`terms` of many texts, in order."""
-        return map(self.terms, texts)
+        limit = self.settings.max_text_length
+        remaining = iter(texts)
+        while block := list(islice(remaining, _TEXTS_PER_BLOCK)):
+            prepared = [_prepare_written(text[:limit]) for text in block]
+            known = self._known_chunks(set(" ".join(prepared).split()))
+            for text in prepared:
+                yield [term for chunk in text.split() for term in known[chunk]]
 
     def campaign_terms(self, campaign: Campaign) -> dict[str, int]:
         """Distinct terms with counts, in first-seen order; of keywords and search terms, never of negatives.
@@ -231,37 +247,42 @@ class Tokenizer:
 
     def count_terms(self, phrases: Iterable[str]) -> dict[str, int]:
         """Distinct terms with counts of normalised phrases, in first-seen order."""
-        chunks: list[str] = []
-        is_plain = _PLAIN_TEXT.fullmatch
-        for phrase in phrases:
-            plain = len(phrase) <= MAX_CHUNK_LENGTH and is_plain(phrase)
-            chunks += (phrase if plain else prepare_text(phrase)).split()
+        chunks = Counter(" ".join(map(prepare_text, phrases)).split())
+        known = self._known_chunks(chunks)
         counts: dict[str, int] = {}
-        known = self._terms_of_chunk
         # Counting chunks first is as good: a term is first seen where its first chunk is.
-        for chunk, times in Counter(chunks).items():
-            terms = known.get(chunk)
-            for term in self._analyse(chunk) if terms is None else terms:
+        for chunk, times in chunks.items():
+            for term in known[chunk]:
                 counts[term] = counts.get(term, 0) + times
         return counts
 
-    def _phrase_terms(self, phrase: str) -> list[str]:
-        found: list[str] = []
-        for chunk in prepare_text(phrase).split():
-            terms = self._terms_of_chunk.get(chunk)
-            found.extend(self._analyse(chunk) if terms is None else terms)
-        return found
-
-    def _analyse(self, chunk: str) -> tuple[str, ...]:
+    def _known_chunks(self, chunks: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+        """A mapping that holds the terms of all these chunks."""
+        known = self._terms_of_chunk
+        missing = [chunk for chunk in chunks if chunk not in known]
+        if not missing:
+            return known
         with self._lock:
+            known = self._terms_of_chunk
+            if len(known) + len(missing) > MAX_REMEMBERED_CHUNKS:
+                # A new memory, not an emptied one: other threads may still read the old.
+                known = self._terms_of_chunk = {}
+                missing = list(chunks)
             nlp = load_pipeline()
             # spaCy's vocabulary keeps every string it has seen; the zone lets go of them, and of its own cache.
             with nlp.memory_zone():
-                terms = tuple(select_terms(((token.text, token.lemma_) for token in nlp(chunk)), self.settings))
-            if len(self._terms_of_chunk) >= MAX_REMEMBERED_CHUNKS:
-                self._terms_of_chunk.clear()
-            self._terms_of_chunk[chunk] = terms
-        return terms
+                for chunk, doc in zip(missing, nlp.pipe(missing), strict=True):
+                    tokens = [(token.text, token.lemma_) for token in doc]
+                    known[chunk] = tuple(select_terms(tokens, self.settings))
+        return known
+
+
+def _prepare_written(text: str) -> str:
+    """:func:`prepare_text` of a text as written; a plain one is done with one look."""
+    folded = text.casefold()
+    if _PLAIN_TEXT.fullmatch(folded) and len(folded) <= MAX_CHUNK_LENGTH:
+        return folded
+    return prepare_text(normalise_phrase(text))
 
 
 def select_terms(tokens: Iterable[tuple[str, str]], settings: TextSettings) -> Iterator[str]:

@@ -163,7 +163,7 @@ class RowStore:
 
 
 def _keywords(merged: dict[tuple[str, int], list[float]], room: int) -> tuple[Keyword, ...]:
-    keywords = []
+    keywords: list[Keyword] = []
     for (text, match_type), figures in merged.items():
         if len(keywords) >= room:
             break

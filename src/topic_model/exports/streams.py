@@ -39,7 +39,7 @@ def reading(name: str) -> Iterator[None]:
 def open_bytes(path: Path, layout: Layout) -> IO[bytes]:
     """The file's bytes, unpacked."""
     if layout.gzipped:
-        return io.BufferedReader(gzip.open(path, "rb"), 1 << 20)  # type: ignore[arg-type]  # a raw reader in all but name
+        return io.BufferedReader(gzip.open(path, "rb"), 1 << 20)
     return path.open("rb")
 
 
@@ -58,6 +58,6 @@ def bounded_lines(stream: IO[AnyStr], *, limit: int = MAX_LINE_LENGTH) -> Iterat
             yield number, line
             continue
         newline = "\n" if isinstance(line, str) else b"\n"
-        while line and not line.endswith(newline):  # type: ignore[arg-type]  # newline is of the line's own type
+        while line and not line.endswith(newline):
             line = stream.readline(limit)
         yield number, None
