@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,7 +19,7 @@ def explain_validation_error(error: ValidationError, *, what: str, expected: lis
     """One line a mistake: the name, the value given, what was expected, and the nearest known name for a typo."""
     lines = []
     for mistake in error.errors():
-        name = ".".join(str(part) for part in mistake["loc"]) or "(whole)"
+        name = ".".join(str(part) for part in mistake["loc"] if not _is_union_branch(part)) or "(whole)"
         if mistake["type"] == "extra_forbidden":
             leaf = str(mistake["loc"][-1])
             near = difflib.get_close_matches(leaf, expected, n=1)
@@ -27,7 +27,12 @@ def explain_validation_error(error: ValidationError, *, what: str, expected: lis
             lines.append(f"unknown {what} {name!r}{hint}")
         else:
             lines.append(f"{what} {name!r} is {mistake['input']!r}: {mistake['msg']}")
-    return "; ".join(lines)
+    return "; ".join(dict.fromkeys(lines))
+
+
+def _is_union_branch(part: int | str) -> bool:
+    """Whether a part of a mistake's place is pydantic's name for a branch of a union, and not a field's."""
+    return part in ("int", "float") or str(part).startswith("literal[")
 
 
 class StrictSettings(BaseModel):
@@ -39,10 +44,14 @@ class StrictSettings(BaseModel):
     def from_strings(cls, values: Mapping[str, str], *, what: str = "setting") -> Self:
         """Settings from a flat mapping of strings, as SageMaker hands over hyperparameters.
 
+        ``null`` is the absent value of the settings that may be absent.
+
         Raises:
             SettingsError: an unknown name, or a value that does not convert or is out of range.
         """
-        return cls.from_mapping(values, what=what)
+        optional = {name for name, field in cls.model_fields.items() if type(None) in get_args(field.annotation)}
+        absent = dict.fromkeys(name for name in optional if values.get(name) == "null")
+        return cls.from_mapping({**values, **absent}, what=what)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, what: str = "setting") -> Self:
@@ -55,10 +64,13 @@ class StrictSettings(BaseModel):
 
     def to_strings(self) -> dict[str, str]:
         """The inverse of :meth:`from_strings`: every value as the string SageMaker carries."""
-        return {
-            name: str(value).lower() if isinstance(value, bool) else str(value)
-            for name, value in self.model_dump().items()
-        }
+        return {name: _to_string(value) for name, value in self.model_dump().items()}
+
+
+def _to_string(value: object) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class TextSettings(StrictSettings):
@@ -74,9 +86,7 @@ class TextSettings(StrictSettings):
 class PrepareSettings(StrictSettings):
     """How exports of one channel are read."""
 
-    max_rejected_share: float = Field(
-        0.05, ge=0, le=1, description="share of rejected lines above which the job fails"
-    )
+    max_rejected_share: float = Field(0.05, ge=0, le=1, description="share of rejected lines above which the job fails")
 
 
 class CorpusSettings(StrictSettings):
@@ -117,10 +127,10 @@ class NeighbourSettings(StrictSettings):
     """Neighbours, clusters and recommendations."""
 
     topic_weight: float = Field(
-        0.4, ge=0, le=1, description="share of the topics in the similarity; the rest is idf-weighted term overlap"
+        0.2, ge=0, le=1, description="share of the topics in the similarity; the rest is idf-weighted term overlap"
     )
     shortlist: int = Field(
-        300, ge=1, le=10_000, description="nearest campaigns by each measure that the blend is computed for"
+        200, ge=1, le=10_000, description="nearest campaigns by each measure that the blend is computed for"
     )
     num_neighbours: int = Field(10, ge=1, le=1_000, description="similar campaigns a campaign")
     num_recommendations: int = Field(10, ge=0, le=1_000, description="recommended keywords a campaign")
