@@ -127,14 +127,14 @@ def _write(app: WsgiApp, environ: Environ, start_response: Any, target: tuple[st
 
     store = s3_store.store()
     with store.request() as changes:
-        chunks = app(environ, hold)
         try:
-            if changes.failure is not None:
-                store.undo(changes)
+            chunks = app(environ, hold)
+            if changes.failure is not None:  # moto answered it with an error of its own
                 raise changes.failure
             if answer[0].startswith("2") or changes.before:
                 store.commit(changes, also=target)
         except StorageFullError as error:
+            store.undo(changes)
             # 507 and not 500: botocore would try a 500 again.
             message = (
                 f"{error}. What was there before is unchanged. Free some disk space, or 'topic-model local reset'."

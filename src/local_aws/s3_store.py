@@ -125,7 +125,7 @@ class Store:
         """Make a request's changes, and the present state of key ``also`` (bucket, key), durable.
 
         Raises:
-            StorageFullError: the index cannot be written; the changes are undone in memory too.
+            StorageFullError: the index cannot be written; the caller undoes the changes in memory.
         """
         touched = {(_bucket_of(store), key) for store, key in self._touched(changes)}
         if also is not None:
@@ -138,7 +138,6 @@ class Store:
         try:
             self.index.replace(rows)
         except OSError as error:
-            self.undo(changes)
             raise StorageFullError(f"the index of {self.folder} cannot be written: {error}") from error
         for path in changes.released:
             path.unlink(missing_ok=True)

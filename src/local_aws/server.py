@@ -230,6 +230,8 @@ def _log_to(path: Path) -> None:
     )
     for chatty in ("botocore", "boto3", "urllib3", "werkzeug", "moto", "local_aws.http_server"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # It writes the whole state, several kilobytes, for every error that the definition catches.
+    logging.getLogger("moto.stepfunctions.parser.asl.component.eval_component").setLevel(logging.CRITICAL)
 
 
 def parse_images(pairs: Sequence[str]) -> dict[str, str]:

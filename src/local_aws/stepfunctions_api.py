@@ -11,9 +11,10 @@ import time
 import uuid
 from typing import Any
 
-from moto.core.exceptions import ServiceException
+from moto.core.exceptions import AWSError
 from moto.core.responses import ActionResult, EmptyResult
-from moto.stepfunctions.parser import utils
+from moto.stepfunctions.exceptions import InvalidName, InvalidToken
+from moto.stepfunctions.parser import api, utils
 from moto.stepfunctions.parser.api import ExecutionStatus
 from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
@@ -27,25 +28,22 @@ _STOP_SECONDS = 5.0  # StopExecution answers once the execution has ended, but d
 _BAD_NAME = re.compile(r"[\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]")
 
 
-class InvalidTokenError(ServiceException):
-    """A page token that this API did not give out."""
-
-    code = "InvalidToken"
-
-
-class InvalidNameError(ServiceException):
-    """An execution name that AWS refuses."""
-
-    code = "InvalidName"
-
-
 def install() -> None:
     """Put the API right; call it once."""
+    name_errors()
     name_executions()
     describe_all_outputs()
     stop_with_error_and_cause()
     page_the_history()
     pass_on_the_cause_of_a_failed_task()
+
+
+def name_errors() -> None:
+    """Defect: errors such as InvalidDefinition and InvalidExecutionInput reach the client without their names."""
+    for error in vars(api).values():
+        if isinstance(error, type) and issubclass(error, AWSError) and "code" in vars(error):
+            error.TYPE = error.code
+            error.STATUS = error.status_code
 
 
 def name_executions() -> None:
@@ -54,7 +52,7 @@ def name_executions() -> None:
 
     def start_execution(self: Any, state_machine_arn: str, name: str | None = None, *args: Any, **rest: Any) -> Any:
         if name is not None and (not 1 <= len(name) <= 80 or _BAD_NAME.search(name)):
-            raise InvalidNameError(f"Invalid Name: '{name}'")
+            raise InvalidName(f"Invalid Name: '{name}'")
         return stock(self, state_machine_arn, name or str(uuid.uuid4()), *args, **rest)
 
     StepFunctionsParserBackend.start_execution = start_execution
@@ -135,7 +133,7 @@ def page_the_history() -> None:
             events = events[::-1]
         token = self._get_param("nextToken")
         if token is not None and not (token.isdigit() and int(token) <= len(events)):
-            raise InvalidTokenError(f"Invalid Token: '{token}'")
+            raise InvalidToken(f"'{token}'")
         start = int(token or 0)
         end = start + min(int(self._get_param("maxResults") or MAX_RESULTS), MAX_RESULTS)
         answer: dict[str, Any] = {

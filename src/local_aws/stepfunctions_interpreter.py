@@ -25,6 +25,7 @@ from moto.stepfunctions.parser.asl.component.common.retry.retrier_outcome import
 from moto.stepfunctions.parser.asl.component.common.retry.retry_outcome import RetryOutcome
 from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import EvalTimeoutError
 from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
+from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branches_decl import BranchesDecl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_aws_sdk
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_aws_sdk import (
     StateTaskServiceAwsSdk,
@@ -117,6 +118,14 @@ def stop_promptly() -> None:
     ExecutionState._evaluate_with_timeout = _evaluate_with_timeout
     ExecutionState._eval_state = _eval_state
     RetrierDecl._eval_body = _eval_retrier
+    stock = BranchesDecl._eval_body
+
+    def eval_branches(self: BranchesDecl, env: Environment) -> None:
+        stock(self, env)
+        if not env.is_running():
+            raise StateInterruptedError  # moto would record that the stopped Parallel state succeeded
+
+    BranchesDecl._eval_body = eval_branches
 
 
 def _evaluate_with_timeout(self: ExecutionState, env: Environment) -> None:

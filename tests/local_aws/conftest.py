@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from local_aws import lifecycle
 from local_aws.config import LocalConfig
-
-Starter = Callable[..., LocalConfig]
 
 
 def free_port() -> int:
@@ -22,11 +24,30 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def start(root: Path, *, worker: bool = False, **settings: Any) -> LocalConfig:
+    """A server of ``root`` on a free port; ``worker`` warms the libraries of jobs, which costs seconds of a core."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not worker:
+            patch.setenv("LOCAL_AWS_WORKER", "off")
+        return lifecycle.up(root, free_port(), **settings)
+
+
+def server_pid(config: LocalConfig) -> int:
+    """The process of a running server."""
+    return int(json.loads((config.root / "server.json").read_text())["pid"])
+
+
+def kill_and_restart(config: LocalConfig) -> LocalConfig:
+    """End the server as a crash would, and start another on the same folder."""
+    os.kill(server_pid(config), signal.SIGKILL)
+    return start(config.root)
+
+
 @contextlib.contextmanager
-def running(root: Path, **settings: object) -> Iterator[LocalConfig]:
-    """A server of ``root`` on a free port."""
+def running(root: Path, **settings: Any) -> Iterator[LocalConfig]:
+    """A server of ``root``, stopped afterwards."""
     try:
-        yield lifecycle.up(root, free_port(), **settings)  # type: ignore[arg-type]
+        yield start(root, **settings)
     finally:
         lifecycle.down(root)
 
