@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,13 +206,17 @@ def _start(corpus: Corpus, rows: IntArray, settings: LdaSettings, num_topics: in
     if settings.start == "random" or len(rows) < num_topics:
         return random.gamma(100.0, 0.01, (num_topics, len(corpus.vocabulary)))
     from sklearn.decomposition import NMF
+    from sklearn.exceptions import ConvergenceWarning
 
     if len(rows) > settings.start_sample:
         rows = np.sort(random.choice(rows, settings.start_sample, replace=False))
     weights = tf_idf(corpus.matrix(rows))
     num_parts = min(num_topics, weights.shape[1])
-    factors = NMF(num_parts, init="nndsvda", max_iter=100, tol=1e-3, random_state=settings.seed)
-    factors.fit(weights)
+    factors = NMF(num_parts, init="nndsvda", max_iter=60, tol=1e-3, random_state=settings.seed)
+    with warnings.catch_warnings():
+        # A start need not have converged: the passes that follow go on from it.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        factors.fit(weights)
     topics = np.zeros((num_topics, weights.shape[1]))
     topics[:num_parts] = factors.components_
     # A little of every term, so that no topic rules a term out and empty parts are not lost.

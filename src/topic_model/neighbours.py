@@ -10,18 +10,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from topic_model.arrays import Float32Array, FloatArray, IntArray
 from topic_model.errors import ArtifactMismatchError
 from topic_model.settings import NeighbourSettings
 
-# Up to here all pairs are compared; above, a shortlist by Hellinger distance is (recall: benchmarks/neighbours.py).
+# Up to here all pairs are compared; above, shortlists are (recall and time: benchmarks/neighbours.py).
 EXACT_LIMIT = 5_000
 _BLOCK = 512
+_HEAVY_TERMS = 16
+_MAX_LIST = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,23 +121,64 @@ class CampaignIndex:
         return Neighbours(rows, similarities)
 
     def _shortlisted(self, number: int) -> Neighbours:
-        size = min(len(self), max(self.settings.shortlist, 2 * number) + 1)
-        search = NearestNeighbors(n_neighbors=size, algorithm="brute", metric="euclidean").fit(self.roots)
+        """Each campaign against a shortlist: the nearest by fingerprint and the nearest by terms, then the blend."""
+        size = max(self.settings.shortlist, 2 * number)
+        by_topic = self._topic_shortlist(size)
+        heavy = self._heaviest_terms()
+        transposed = heavy.T.tocsr()
         rows: list[IntArray] = []
         similarities: list[FloatArray] = []
         dense = np.zeros(self.weights.shape[1])
-        for start in range(0, len(self), 16 * _BLOCK):
-            block = self.roots[start : start + 16 * _BLOCK]
-            distances, shortlist = search.kneighbors(block)
-            for position in range(len(block)):
-                row, candidates = start + position, shortlist[position]
-                overlap = self._overlap(row, candidates, dense)
-                # Euclidean distance d of unit vectors: BC = 1 - d^2 / 2.
-                blended = self._blend(1 - distances[position] ** 2 / 2, overlap)
-                ranked = self._ranked([candidates], [blended], number, [row])
+        for start in range(0, len(self), _BLOCK):
+            by_terms = heavy[start : start + _BLOCK] @ transposed
+            for position in range(by_terms.shape[0]):
+                row = start + position
+                found = slice(by_terms.indptr[position], by_terms.indptr[position + 1])
+                others, shared = by_terms.indices[found], by_terms.data[found]
+                if len(others) > size:
+                    others = others[np.argpartition(-shared, size - 1)[:size]]
+                candidates = np.unique(np.concatenate((by_topic[row], others)))
+                candidates = candidates[candidates >= 0].astype(np.int64)
+                topic = self.roots[candidates] @ self.roots[row]
+                ranked = self._ranked(
+                    [candidates], [self._blend(topic, self._overlap(row, candidates, dense))], number, [row]
+                )
                 rows += ranked.rows
                 similarities += ranked.similarities
         return Neighbours(rows, similarities)
+
+    def _topic_shortlist(self, size: int) -> Any:
+        """Near rows by Hellinger distance, of shape (n_campaigns, size), -1 where there are fewer.
+
+        Topics are the inverted lists: a campaign stands in the lists of its three strongest topics and is compared with
+        the lists of its two strongest. Whoever shares neither has little of its fingerprint in common.
+        """
+        strongest = np.argsort(-self.theta, axis=1, kind="stable")[:, :3]
+        each = size // 2
+        shortlist = np.full((len(self), 2 * each), -1, dtype=np.int32)
+        for topic in range(self.theta.shape[1]):
+            members = np.flatnonzero((strongest == topic).any(axis=1))
+            for place in range(min(2, strongest.shape[1])):
+                queries = np.flatnonzero(strongest[:, place] == topic)
+                for start in range(0, len(queries), _BLOCK):
+                    block = queries[start : start + _BLOCK]
+                    coefficients = self.roots[block] @ self.roots[members].T
+                    nearest = members[np.argpartition(-coefficients, min(each, len(members)) - 1, axis=1)[:, :each]]
+                    shortlist[block, place * each : place * each + nearest.shape[1]] = nearest
+        return shortlist
+
+    def _heaviest_terms(self) -> Any:
+        """The TF-IDF rows cut to their heaviest terms, without terms that thousands of campaigns have among them."""
+        matrix = self.weights.copy()
+        for start, stop in pairwise(matrix.indptr):
+            if stop - start > _HEAVY_TERMS:
+                values = matrix.data[start:stop]
+                values[values < np.partition(values, -_HEAVY_TERMS)[-_HEAVY_TERMS]] = 0
+        matrix.eliminate_zeros()
+        common = np.bincount(matrix.indices, minlength=matrix.shape[1]) > _MAX_LIST
+        matrix.data[common[matrix.indices]] = 0
+        matrix.eliminate_zeros()
+        return matrix
 
     def _overlap(self, row: int, candidates: IntArray, dense: FloatArray) -> FloatArray:
         """Cosines of one row with some others; ``dense`` is a zeroed work row and is handed back zeroed."""

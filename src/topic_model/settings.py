@@ -110,7 +110,7 @@ class LdaSettings(StrictSettings):
     iterations: int = Field(50, ge=1, le=10_000, description="E-step iterations a campaign at most")
     gamma_threshold: float = Field(0.001, gt=0, description="mean change of gamma that ends the E-step")
     start: Literal["nmf", "random"] = Field("nmf", description="TF-IDF NMF start, or Gensim's random one")
-    start_sample: int = Field(10_000, ge=10, description="campaigns the NMF start sees at most")
+    start_sample: int = Field(4_000, ge=10, description="campaigns the NMF start sees at most")
     seed: int = Field(20_260_601, ge=0, lt=2**32)
 
     @classmethod
