@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,6 @@ from topic_model.arrays import Float32Array, FloatArray, IntArray
 from topic_model.errors import CorpusError
 from topic_model.settings import NeighbourSettings
 
-MAX_AUTO_CLUSTERS = 80
 KMEANS_LIMIT = 20_000
 
 
@@ -31,15 +29,14 @@ class Clusters:
         return int(np.argmin(((self.centres - np.sqrt(theta)) ** 2).sum(axis=1)))
 
 
-def resolve_num_clusters(settings: NeighbourSettings, n_campaigns: int) -> int:
-    """The number of clusters; 'auto' is 1.5 sqrt(n), at least 2 and at most 80: near the number of topics, where
-    silhouettes are best, and still few enough for a person to look through.
+def resolve_num_clusters(settings: NeighbourSettings, n_campaigns: int, num_topics: int) -> int:
+    """The number of clusters; 'auto' is the number of topics, where silhouettes are best, or of campaigns if fewer.
 
     Raises:
         CorpusError: fewer campaigns than the clusters asked for.
     """
     if settings.num_clusters == "auto":
-        return min(n_campaigns, MAX_AUTO_CLUSTERS, max(2, round(1.5 * math.sqrt(n_campaigns))))
+        return min(n_campaigns, num_topics)
     if not 1 <= settings.num_clusters <= n_campaigns:
         raise CorpusError(
             f"num_clusters is {settings.num_clusters}, but {n_campaigns} campaigns have a fingerprint; "
@@ -57,7 +54,7 @@ def cluster_campaigns(
     a label says what most of the cluster is about and what sets it apart from the rest.
     """
     roots = np.sqrt(theta)
-    number = resolve_num_clusters(settings, len(theta))
+    number = resolve_num_clusters(settings, *theta.shape)
     kind = KMeans if len(theta) <= KMEANS_LIMIT else MiniBatchKMeans
     found = kind(number, n_init=4, random_state=settings.seed).fit(roots)
     sizes = np.bincount(found.labels_, minlength=number)
