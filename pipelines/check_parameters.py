@@ -291,5 +291,6 @@ def check_substitutions(definition: Definition, text: str) -> list[str]:
     used = set(re.findall(r"\$\{([^}]*)\}", text))
     findings = [f"${{{name}}} is no name that a stack gives" for name in sorted(used - set(SUBSTITUTIONS))]
     findings += [f"${{{name}}} is given by the stack and not used" for name in sorted(set(SUBSTITUTIONS) - used)]
-    literal = [name for name, state in all_states(definition) if re.search(r"arn:aws:\w+:\w*:\d{12}:", str(state))]
+    account = re.compile(r"arn:aws:[\w-]+:[\w-]*:\d{12}:")
+    literal = [name for name, state in all_states(definition) if account.search(str(state))]
     return findings + [f"{name}: has an ARN of one account" for name in literal]

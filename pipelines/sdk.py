@@ -49,6 +49,7 @@ def _set_environment(values: dict[str, str | None]) -> None:
 
 
 with _quiet_import():
+    from sagemaker import estimator as sagemaker_estimator
     from sagemaker.estimator import Estimator
     from sagemaker.inputs import TrainingInput
     from sagemaker.model import Model
@@ -66,6 +67,8 @@ with _quiet_import():
 # The SDK asks boto3's default session for a region, to guess the partition of service ARNs: the definition would
 # then depend on the reader's AWS configuration.
 integration_resources.get_aws_partition = lambda: "aws"
+# An Estimator opens a client, for TensorBoard in Studio, through boto3's default session.
+sagemaker_estimator.TensorBoardApp = lambda region: None  # noqa: ARG005 (called by keyword)
 
 __all__ = [
     "CategoricalParameter",
@@ -113,10 +116,9 @@ class OfflineSession(Session):  # type: ignore[misc]
         self.default_bucket_prefix = None
         # It decides nothing here: the debugger and the profiler, which ask for it, are off.
         self._region_name = "us-east-1"
-        self.sagemaker_config = {
-            "SchemaVersion": "1.0",
-            "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
-        }
+        # Without defaults of the user's. (With any, even those that turn telemetry off, each look-up validates them
+        # all again, which takes seconds; telemetry is sent by Estimator.fit alone, which nothing here calls.)
+        self.sagemaker_config: dict[str, Any] = {}
 
 
 def dynamic(value: Any) -> Any:

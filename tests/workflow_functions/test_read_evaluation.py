@@ -57,5 +57,5 @@ def test_a_report_that_does_not_decide_is_an_error(cloud: Cloud, report: Any) ->
 
 def test_a_missing_report_is_an_error(cloud: Cloud) -> None:
     """The error names where the report should be."""
-    with pytest.raises(EvaluationError, match="runs/none/evaluation.json"):
+    with pytest.raises(EvaluationError, match=r"runs/none/evaluation\.json"):
         handler({"evaluation": f"s3://{BUCKET}/runs/none/evaluation.json"}, None)
