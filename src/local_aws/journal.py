@@ -353,7 +353,10 @@ def _present_rows() -> Iterator[Entry]:
 
     for region, backend in dynamodb_backends[ACCOUNT].items():
         for table in backend.tables.values():
-            rows = [{"PutRequest": {"Item": item.to_json()["Attributes"]}} for item in table.all_items()]
+            rows = [
+                {"PutRequest": {"Item": {name: _wire(value) for name, value in item.attrs.items()}}}
+                for item in table.all_items()
+            ]
             for start in range(0, len(rows), 25):  # BatchWriteItem takes 25
                 yield Entry(
                     service="dynamodb",
@@ -368,3 +371,14 @@ def _present_rows() -> Iterator[Entry]:
                     },
                     body=json.dumps({"RequestItems": {table.name: rows[start : start + 25]}}).encode(),
                 )
+
+
+def _wire(value: Any) -> Any:
+    """An attribute as DynamoDB's protocol writes it: types as keys, binaries in base64."""
+    if hasattr(value, "type") and hasattr(value, "value"):
+        return {value.type: _wire(value.value)}
+    if isinstance(value, dict):
+        return {name: _wire(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_wire(inner) for inner in value]
+    return base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else value
