@@ -70,8 +70,8 @@ _NEGATIVE = re.compile(
 )
 _TOTAL = re.compile(r"(?:grand |overall )?totals?\s*(?:[:–-].*)?")
 _FOOTER = re.compile(r"(?:©|@|\(c\))\s*\d{4}\s+microsoft", re.IGNORECASE)
-_FIGURE = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+")
-_PLAIN_FIGURE = re.compile(r"\d{1,15}(?:\.\d{1,9})?")
+_FIGURE = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+", re.ASCII)
+_PLAIN_FIGURE = re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
 _CURRENCY = re.compile(r"^(?:[A-Za-z]{1,3}\s?)?[$€£¥₹₽₩₪₫₱฿₴₺]?\s?")
 _CURRENCY_AFTER = re.compile(r"\s?(?:[$€£¥₹₽₩₪₫₱฿₴₺]|[A-Z]{3})$")
 
