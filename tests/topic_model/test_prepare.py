@@ -120,7 +120,7 @@ def test_no_campaign_is_an_error(tmp_path: Path) -> None:
     """A file of blank lines is no channel, even where every rejection is allowed."""
     with pytest.raises(ExportError, match="no campaign"):
         prepare(tmp_path, b"\n\n", max_rejected_share=1)
-    with pytest.raises(ExportError, match="no campaign.*no JSON"):
+    with pytest.raises(ExportError, match=r"no campaign.*no JSON"):
         prepare(tmp_path, b"{\n", max_rejected_share=1)
 
 
