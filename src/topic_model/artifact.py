@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class Artifact:
 
     @property
     def model_version(self) -> str:
-        """First 12 hexadecimal digits of the hash over all files but the manifest."""
+        """First 12 hexadecimal digits of the hash over the files and the facts that the manifest states of them."""
         return str(self.manifest["model_version"])
 
     def array(self, name: str) -> Any:
@@ -80,22 +80,29 @@ def write_model(model: TopicModel, folder: Path, *, about: Mapping[str, Any]) ->
 
 def write_manifest(folder: Path, about: Mapping[str, Any]) -> str:
     """Hash every file of the folder into its manifest; returns the model version."""
-    names = sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST
-    )
-    files = {name: sha256_of(folder / name) for name in names}
-    version = hash_of(orjson.dumps(files, option=orjson.OPT_SORT_KEYS))[:12]
-    write_json(
-        folder / MANIFEST,
-        {
-            **about,
-            "format_version": FORMAT_VERSION,
-            "code_version": topic_model.__version__,
-            "model_version": version,
-            "files": files,
-        },
-    )
+    files = {name: sha256_of(folder / name) for name in _names_in(folder)}
+    manifest = {**about, "format_version": FORMAT_VERSION, "code_version": topic_model.__version__, "files": files}
+    version = _version_of(manifest)
+    write_json(folder / MANIFEST, {**manifest, "model_version": version})
     return version
+
+
+def _names_in(folder: Path) -> Iterator[str]:
+    """The artifact's files but the manifest, sorted; hidden ones are temporary files or the system's own."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != MANIFEST and not path.name.startswith("."):
+            yield name
+
+
+def _version_of(manifest: Mapping[str, Any]) -> str:
+    """The version of what a manifest describes.
+
+    Settings count as the files do: a model answers otherwise with another ``topic_weight``. The code's version does
+    not, so that a release which changes nothing gives equal models equal versions.
+    """
+    facts = {name: value for name, value in manifest.items() if name not in ("model_version", "code_version")}
+    return hash_of(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS))[:12]
 
 
 def read_artifact(folder: Path) -> Artifact:
@@ -124,8 +131,10 @@ def read_artifact(folder: Path) -> Artifact:
             raise ArtifactError(f"{name} is missing from the artifact; fetch it again or train the model again")
         if sha256_of(path) != expected:
             raise ArtifactError(f"{name} differs from its hash in {MANIFEST}: the artifact was changed or cut")
-    if hash_of(orjson.dumps(files, option=orjson.OPT_SORT_KEYS))[:12] != manifest.get("model_version"):
-        raise ArtifactError(f"model_version in {MANIFEST} is not that of its files: the manifest was changed")
+    if added := sorted(set(_names_in(folder)) - set(files)):
+        raise ArtifactError(f"{added[0]} is not in {MANIFEST}: it was added to the artifact; do not use this artifact")
+    if _version_of(manifest) != manifest.get("model_version"):
+        raise ArtifactError(f"model_version in {MANIFEST} is not that of its content: the manifest was changed")
     return Artifact(folder, manifest)
 
 
@@ -162,12 +171,11 @@ def pack(folder: Path, archive: Path) -> None:
         gzip.GzipFile(fileobj=raw, mode="wb", filename="", compresslevel=1, mtime=0) as stream,
         tarfile.open(fileobj=stream, mode="w") as tar,
     ):
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                entry = tar.gettarinfo(path, path.relative_to(folder).as_posix())
-                entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname, entry.mode = 0, 0, 0, "", "", 0o644
-                with path.open("rb") as content:
-                    tar.addfile(entry, content)
+        for name in (MANIFEST, *_names_in(folder)):
+            entry = tar.gettarinfo(folder / name, name)
+            entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname, entry.mode = 0, 0, 0, "", "", 0o644
+            with (folder / name).open("rb") as content:
+                tar.addfile(entry, content)
 
 
 def unpack(archive: Path, folder: Path) -> Artifact:
@@ -186,6 +194,8 @@ def unpack(archive: Path, folder: Path) -> Artifact:
                 tar.extract(member, folder, filter="data")
     except FileNotFoundError as error:
         raise ArtifactError(f"{archive.name} is not there; expected a model artifact") from error
+    except tarfile.FilterError as error:
+        raise ArtifactError(f"{archive.name} would write outside its folder ({error}); do not use it") from error
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ArtifactError(f"{archive.name} is truncated or damaged ({error}); fetch it again") from error
     return read_artifact(folder)

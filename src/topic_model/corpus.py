@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from topic_model.arrays import IntArray, csr, hash_of, write_array, write_json, written_whole
-from topic_model.errors import CorpusError
+from topic_model.arrays import IntArray, csr, hash_of, sha256_of, write_array, write_json, written_whole
+from topic_model.errors import CorpusError, SettingsError
 from topic_model.settings import CorpusSettings, TextSettings
 
 FORMAT_VERSION = 1
-_LOGGER = logging.getLogger(__name__)
+FILES = ("campaigns.parquet", "counts.npy", "indices.npy", "indptr.npy", "vocabulary.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +74,15 @@ class Corpus:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over vocabulary, bags and split: two corpora with one hash train one model."""
-        return hash_of(self.vocabulary.content_hash.encode(), self.indptr, self.indices, self.counts, self.held_out)
+        """SHA-256 over vocabulary, bags, split and text settings: two corpora with one hash train one model."""
+        return hash_of(
+            self.vocabulary.content_hash.encode(),
+            self.indptr,
+            self.indices,
+            self.counts,
+            self.held_out,
+            orjson.dumps(self.text_settings.model_dump(), option=orjson.OPT_SORT_KEYS),
+        )
 
     def matrix(self, rows: Any = None) -> Any:
         """Counts as a SciPy CSR matrix of float64; ``rows`` (ids or mask) selects campaigns."""
@@ -112,9 +118,7 @@ def build_corpus(prepared: Path, settings: CorpusSettings) -> tuple[Corpus, list
     if not files:
         raise CorpusError(f"no campaigns.parquet under {prepared.name}/; expected one folder a prepared channel")
     text_settings = _common_text_settings(files)
-    table = pa.concat_tables(
-        pq.read_table(file, columns=["campaign_id", "channel", "name", "terms", "term_counts"]) for file in files
-    ).combine_chunks()
+    table = read_prepared(files, ["campaign_id", "channel", "name", "terms", "term_counts"])
     if table.num_rows == 0:
         raise CorpusError("the prepared channels hold no campaign; see rejected.jsonl of each channel for the reasons")
     table = table.take(pc.sort_indices(table["campaign_id"]))
@@ -158,6 +162,26 @@ def build_corpus(prepared: Path, settings: CorpusSettings) -> tuple[Corpus, list
     return corpus, table["channel"].to_pylist(), table["name"].to_pylist()
 
 
+def read_prepared(files: Sequence[Path], columns: list[str]) -> Any:
+    """Columns of prepared channels as one Arrow table, a row a campaign, in the order of the files.
+
+    Raises:
+        CorpusError: a file is damaged or lacks a column.
+    """
+    tables = []
+    for file in files:
+        try:
+            tables.append(pq.read_table(file, columns=columns))
+        except (OSError, pa.ArrowException) as error:
+            message = f"{file.parent.name}/{file.name} cannot be read ({error}); prepare the channel again"
+            raise CorpusError(message) from error
+        if missing := set(columns) - set(tables[-1].column_names):
+            raise CorpusError(
+                f"{file.parent.name}/{file.name} has no column {sorted(missing)[0]!r}; prepare the channel again"
+            )
+    return pa.concat_tables(tables).combine_chunks()
+
+
 def _common_text_settings(files: list[Path]) -> TextSettings:
     """The one set of text settings all channels were prepared with."""
     found = {}
@@ -165,7 +189,7 @@ def _common_text_settings(files: list[Path]) -> TextSettings:
         quality = file.with_name("quality.json")
         try:
             found[file.parent.name] = TextSettings.from_mapping(orjson.loads(quality.read_bytes())["text_settings"])
-        except (OSError, KeyError, orjson.JSONDecodeError) as error:
+        except (OSError, KeyError, TypeError, SettingsError, orjson.JSONDecodeError) as error:
             message = f"{file.parent.name}/quality.json is missing or damaged; prepare the channel again"
             raise CorpusError(message) from error
     if len(set(found.values())) > 1:
@@ -237,6 +261,7 @@ def write_corpus(corpus: Corpus, channels: list[str | None], names: list[str | N
             "n_tokens": int(corpus.counts.sum()),
             "settings": corpus.settings.model_dump(),
             "text_settings": corpus.text_settings.model_dump(),
+            "files": {name: sha256_of(out / name) for name in FILES},
         },
     )
 
@@ -253,6 +278,9 @@ def read_corpus(folder: Path) -> Corpus:
             raise CorpusError(
                 f"the corpus has format version {manifest['format_version']}, expected {FORMAT_VERSION}; build it again"
             )
+        changed = [name for name in FILES if sha256_of(folder / name) != manifest["files"][name]]
+        if changed:
+            raise CorpusError(f"{changed[0]} differs from its hash in the corpus's manifest; build the corpus again")
         table = pq.read_table(folder / "campaigns.parquet", columns=["campaign_id", "held_out"])
         corpus = Corpus(
             Vocabulary.of(orjson.loads((folder / "vocabulary.json").read_bytes())),
@@ -264,7 +292,7 @@ def read_corpus(folder: Path) -> Corpus:
             TextSettings.from_mapping(manifest["text_settings"]),
             CorpusSettings.from_mapping(manifest["settings"]),
         )
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, TypeError, SettingsError, pa.ArrowException) as error:
         raise CorpusError(f"the corpus folder is incomplete or damaged ({error}); build the corpus again") from error
     if corpus.content_hash != manifest["corpus_hash"]:
         raise CorpusError("the corpus differs from its manifest's corpus_hash; build the corpus again")

@@ -211,7 +211,7 @@ def _start(corpus: Corpus, rows: IntArray, settings: LdaSettings, num_topics: in
     if len(rows) > settings.start_sample:
         rows = np.sort(random.choice(rows, settings.start_sample, replace=False))
     weights = tf_idf(corpus.matrix(rows))
-    num_parts = min(num_topics, weights.shape[1])
+    num_parts = min(num_topics, *weights.shape)
     factors = NMF(num_parts, init="nndsvda", max_iter=60, tol=1e-3, random_state=settings.seed)
     with warnings.catch_warnings():
         # A start need not have converged: the passes that follow go on from it.
