@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -92,10 +91,17 @@ def new_events(config: LocalConfig, arn: str, after: int) -> list[dict[str, Any]
 
 
 def stop(config: LocalConfig, arn: str, cause: str) -> list[str]:
-    """Stop the execution and wait until its jobs have ended; the names of jobs that have not after 45 seconds."""
+    """Stop the execution and wait until its jobs have ended; the names of jobs that have not after 45 seconds.
+
+    An execution that never began, or that ended by itself meanwhile, is none to stop.
+    """
     states = config.client("stepfunctions")
-    with contextlib.suppress(ClientError):  # it ended by itself meanwhile
+    try:
         states.stop_execution(executionArn=arn, error="Interrupted", cause=cause)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in {"ExecutionDoesNotExist", "StateMachineDoesNotExist"}:
+            return []
+        raise
     deadline = time.monotonic() + STOP_SECONDS
     while True:
         running = [name for name in _job_names(config, arn) if _runs(config, *name)]

@@ -60,6 +60,9 @@ def explain_failure(config: LocalConfig, described: Mapping[str, Any], history: 
     if run.job is None:
         return Failure(run.label, where, error, cause)
     place, lines = job_log(config, run.job)
+    on_disk = config.root / "sagemaker" / "jobs" / run.job.kind / run.job.name / "log.txt"
+    if on_disk.is_file():
+        place = str(on_disk)
     return Failure(run.label, where, error, cause, tuple(lines), place)
 
 

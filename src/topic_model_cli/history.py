@@ -23,7 +23,7 @@ JOB_NAME_KEYS = {
 }
 """The parameter that names a SageMaker job, to the kind of job."""
 
-_QUIET_TYPES = {"Choice", "Pass", "Wait", "Succeed"}
+_QUIET_TYPES = {"Choice", "Pass", "Wait", "Succeed", "Fail"}
 _ENDED = {"ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut"}
 _FAILED = {
     "TaskFailed",

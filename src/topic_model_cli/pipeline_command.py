@@ -34,3 +34,16 @@ def render(
     if path.read_text(encoding="utf-8") != text:
         raise PipelineError(f"{path} is stale; renew it with `topic-model pipeline render`")
     typer.echo(f"{path} is what the settings give")
+
+
+@app.command()
+def check(settings: SettingsOption = None) -> None:
+    """Check the definition that the settings give: graph, paths, requests, retries, names, sizes."""
+    from pipelines.checks import CHECKS, check_definition
+    from pipelines.settings import DEFAULT_SETTINGS_PATH, load_settings
+    from pipelines.training import build_training_workflow
+
+    findings = check_definition(build_training_workflow(load_settings(settings or DEFAULT_SETTINGS_PATH)))
+    if findings:
+        raise PipelineError("\n  ".join([f"the definition breaks {len(findings)} rule(s):", *findings]))
+    typer.echo(f"the definition keeps the rules: {', '.join(CHECKS)}")

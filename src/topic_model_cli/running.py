@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 import signal
 import sys
 import time
@@ -24,8 +25,11 @@ from topic_model_cli.errors import LocalAwsLostError, RunFailedError, is_connect
 from topic_model_cli.exports_upload import Exports, upload_exports
 from topic_model_cli.failure import explain_failure, job_log
 from topic_model_cli.history import StateHistory
+from topic_model_cli.local import DEFAULT_ROOT
 from topic_model_cli.measure import measure_run, retrieval_sentence
 from topic_model_cli.progress import Progress
+from topic_model_cli.report import write_report
+from topic_model_cli.summary import RunSummary, render_table, summary_from_folder
 
 if TYPE_CHECKING:
     from pipelines.settings import PipelineSettings
@@ -61,11 +65,11 @@ def run_workflow(plan: RunPlan) -> None:
         building = pool.submit(_build_definition, plan.settings)
         config = _local_aws(plan.root, console)
         template = building.result()
-    arn: str | None = None
+    arn = execution.execution_arn(stacks.state_machine_arn(config), plan.name)
     history: StateHistory | None = None
     with _terminations_as_interrupts():
         try:
-            definition, arn = _start(plan, config, template, console)
+            definition = _start(plan, config, template, console)
             history = StateHistory(definition)
             described = _follow(config, arn, history, console)
         except KeyboardInterrupt:
@@ -78,13 +82,15 @@ def run_workflow(plan: RunPlan) -> None:
     if described["status"] != "SUCCEEDED":
         failure = explain_failure(config, described, history)
         results.write_json(plan.folder / "failure.json", dataclasses.asdict(failure))
-        _report(plan, console, table=False)
+        _report(plan)
         raise RunFailedError(f"{failure}\n  report: {plan.folder / 'report.html'}")
     measured = measure_run(config, _bucket(config), plan.name, plan.folder, plan.verticals)
-    _report(plan, console, table=True)
+    summary = _report(plan)
+    console.print()
+    render_table(summary, console)
     if measured is not None:
         console.print(f"\n{retrieval_sentence(measured)}", soft_wrap=True)
-    _what_next(plan, console)
+    _what_next(plan, summary, console)
 
 
 def _local_aws(root: Path, console: Console) -> LocalConfig:
@@ -109,10 +115,8 @@ def _build_definition(settings: PipelineSettings) -> dict[str, Any]:
     return build_training_workflow(settings)
 
 
-def _start(
-    plan: RunPlan, config: LocalConfig, template: Mapping[str, Any], console: Console
-) -> tuple[dict[str, Any], str]:
-    """Deploy, upload and start; the deployed definition and the execution's ARN."""
+def _start(plan: RunPlan, config: LocalConfig, template: Mapping[str, Any], console: Console) -> dict[str, Any]:
+    """Deploy, upload and start; the deployed definition."""
     from pipelines.substitutions import names_used, substitute
 
     execution.check_name_is_free(config, stacks.state_machine_arn(config), plan.name)
@@ -123,8 +127,8 @@ def _start(
     exports = upload_exports(config, stack.bucket, f"exports/{plan.name}", plan.exports)
     channels = ", ".join(plan.exports.channels)
     console.print(f"run {plan.name}: {len(plan.exports.files)} file(s) of {channels}", soft_wrap=True)
-    arn = execution.start(config, machine, plan.name, {"exports": exports, "deploy": plan.deploy})
-    return definition, arn
+    execution.start(config, machine, plan.name, {"exports": exports, "deploy": plan.deploy})
+    return definition
 
 
 def _follow(config: LocalConfig, arn: str, history: StateHistory, console: Console) -> dict[str, Any]:
@@ -158,30 +162,28 @@ def _keep(
     results.download_results(config, _bucket(config), plan.name, plan.folder)
 
 
-def _report(plan: RunPlan, console: Console, *, table: bool) -> None:
-    from topic_model_cli.report import write_report
-    from topic_model_cli.summary import render_table, summary_from_folder
-
+def _report(plan: RunPlan) -> RunSummary:
     summary = summary_from_folder(plan.folder)
     write_report(summary, plan.folder / "report.html")
-    if table:
-        console.print()
-        render_table(summary, console)
+    return summary
 
 
-def _what_next(plan: RunPlan, console: Console) -> None:
+def _what_next(plan: RunPlan, summary: RunSummary, console: Console) -> None:
     console.print(f"\nreport   {plan.folder / 'report.html'}", soft_wrap=True)
     console.print(f"results  {plan.folder}", soft_wrap=True)
     if plan.deploy:
-        console.print('try      topic-model similar --keywords "running shoes, trail shoes"', soft_wrap=True)
-        console.print("         topic-model similar --campaign ID", soft_wrap=True)
+        root = "" if plan.root == DEFAULT_ROOT else f" --root {shlex.quote(str(plan.root))}"
+        for example in summary.examples(1):
+            console.print(
+                f"try      topic-model similar{root} --campaign {shlex.quote(example.campaign_id)}", soft_wrap=True
+            )
+            keywords = ", ".join(recommended.keyword for recommended in example.recommendations[:3])
+            if keywords:
+                console.print(f"         topic-model similar{root} --keywords {shlex.quote(keywords)}", soft_wrap=True)
 
 
-def _stop(plan: RunPlan, config: LocalConfig, arn: str | None, console: Console) -> NoReturn:
+def _stop(plan: RunPlan, config: LocalConfig, arn: str, console: Console) -> NoReturn:
     """After Ctrl-C: no job goes on; the local AWS stays up with what it has."""
-    if arn is None:
-        # The start may have been on its way when the key was pressed.
-        arn = execution.execution_arn(stacks.state_machine_arn(config), plan.name)
     console.print("\nstopping the execution and its jobs …")
     try:
         with _interrupts_ignored():
