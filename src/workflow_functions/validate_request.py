@@ -43,6 +43,9 @@ MAX_SNIFFED_FILES = 25
 PREFIX_LENGTH = 18
 """A tuning job's name has 32 characters at most: the prefix, ``-tune-`` and eight digits."""
 
+JOB_NAMES_BEGIN = "tm-"
+"""So that the workflow's role may be held to names of this project's own."""
+
 DEFAULT_CHANNEL = "default"
 
 _FOLDERS = {
@@ -98,8 +101,9 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
 def job_prefix(execution: str) -> str:
     """What an execution's job names begin with: some of its name for people, and a hash for uniqueness."""
     digest = hashlib.sha256(execution.encode()).hexdigest()[:8]
-    readable = re.sub(r"[^a-z0-9]+", "-", execution.lower())[: PREFIX_LENGTH - 9].strip("-")
-    return f"{readable}-{digest}" if readable else digest
+    room = PREFIX_LENGTH - len(JOB_NAMES_BEGIN) - len(digest) - 1
+    readable = re.sub(r"[^a-z0-9]+", "-", execution.lower())[:room].strip("-")
+    return JOB_NAMES_BEGIN + (f"{readable}-{digest}" if readable else digest)
 
 
 def _checked(request: Any) -> dict[str, Any]:

@@ -20,9 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def validate(path: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [VALIDATOR, "--json-path", path], capture_output=True, text=True, check=False, timeout=60
-    )
+    return subprocess.run([VALIDATOR, "--json-path", path], capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_the_rendered_definition_is_valid() -> None:

@@ -1,0 +1,160 @@
+"""The application stack's template: valid, and in step with the definition that it deploys."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.render import RENDERED_PATH
+from pipelines.states import all_states
+from pipelines.substitutions import SUBSTITUTIONS, names_used, substitute
+from topic_model.errors import SettingsError
+from workflow_functions.validate_request import job_prefix
+
+ROOT = Path(__file__).parents[2]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short functions, each as ``{"!Name": value}``."""
+
+
+def _function(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        return {f"!{suffix}": loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {f"!{suffix}": loader.construct_sequence(node, deep=True)}
+    raise TypeError(node)
+
+
+_Loader.add_multi_constructor("!", _function)
+
+
+@pytest.fixture(scope="module")
+def resources() -> dict[str, Any]:
+    # A loader for one template of our own, with no constructor that runs anything.
+    template = yaml.load((ROOT / "template.yaml").read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
+    found: dict[str, Any] = template["Resources"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def definition() -> dict[str, Any]:
+    rendered: dict[str, Any] = json.loads(RENDERED_PATH.read_text(encoding="utf-8"))
+    return rendered
+
+
+def test_the_template_passes_cfn_lint() -> None:
+    """Types, properties and references of every resource, as CloudFormation's own schemas have them."""
+    linter = Path(sys.executable).with_name("cfn-lint")
+    done = subprocess.run([linter, ROOT / "template.yaml"], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_stack_gives_every_name_that_the_definition_uses(
+    resources: dict[str, Any], definition: dict[str, Any]
+) -> None:
+    """A name that one of them lacks would deploy a definition with ``${Name}`` in it."""
+    given = set(resources["TrainingWorkflow"]["Properties"]["DefinitionSubstitutions"])
+    assert given == names_used(definition) == set(SUBSTITUTIONS)
+
+
+def test_the_stack_deploys_the_rendered_definition(resources: dict[str, Any]) -> None:
+    """The committed file is what is deployed, not a copy."""
+    assert ROOT / resources["TrainingWorkflow"]["Properties"]["DefinitionS3Location"] == RENDERED_PATH
+
+
+def test_every_function_is_in_the_package(resources: dict[str, Any]) -> None:
+    """Each function's handler is a module of ours, its time limit is within the state's, and each has its own role."""
+    functions = {name: r["Properties"] for name, r in resources.items() if r["Type"] == "AWS::Lambda::Function"}
+    assert set(functions) == {name.removesuffix("Arn") for name in SUBSTITUTIONS if name.endswith("FunctionArn")}
+    for properties in functions.values():
+        module, _, handler = properties["Handler"].rpartition(".")
+        assert (ROOT / "src" / f"{module.replace('.', '/')}.py").is_file()
+        assert handler == "handler"
+    assert len({json.dumps(properties["Role"]) for properties in functions.values()}) == len(functions)
+
+
+def test_a_state_waits_longer_than_its_function_may_take(resources: dict[str, Any], definition: dict[str, Any]) -> None:
+    """Otherwise the state would time out while its function still writes."""
+    for name, state in all_states(definition):
+        function = state.get("Parameters", {}).get("FunctionName", "")
+        if function:
+            limit = resources[function[2:-4]]["Properties"]["Timeout"]
+            assert state["TimeoutSeconds"] > limit, name
+
+
+def test_the_workflow_may_call_what_its_states_call(resources: dict[str, Any], definition: dict[str, Any]) -> None:
+    """Each SageMaker call of a state is allowed by the workflow's role, and so are describing and stopping its job."""
+    (policy,) = resources["WorkflowRole"]["Properties"]["Policies"]
+    allowed = {
+        action
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+    for _, state in all_states(definition):
+        called = re.fullmatch(r"arn:aws:states:::(?:aws-sdk:)?sagemaker:(\w+?)(\.sync)?", state.get("Resource", ""))
+        if called is None:
+            continue
+        action = called[1][0].upper() + called[1][1:]
+        verbs = ("Create", "Describe", "Stop") if called[2] else ("",)
+        for verb in verbs:
+            wanted = action.replace("Create", verb, 1) if verb else action
+            assert f"sagemaker:{wanted}" in allowed
+
+
+def test_the_workflow_may_only_touch_names_of_its_own(resources: dict[str, Any]) -> None:
+    """What an execution creates begins with what the role's resources are held to."""
+    text = json.dumps(resources["WorkflowRole"])
+    patterns = re.findall(r"(?:-job|model|endpoint-config)/([^\"]*)", text)
+    assert len(patterns) == 7
+    assert set(patterns) == {"tm-*"}
+    assert job_prefix("nightly").startswith("tm-")
+
+
+def test_nothing_is_public_and_nothing_is_unencrypted(resources: dict[str, Any]) -> None:
+    """The bucket is encrypted, refuses plain HTTP and public access; the table is encrypted."""
+    bucket = resources["Bucket"]["Properties"]
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["BucketEncryption"]
+    (statement,) = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    assert resources["LookupTable"]["Properties"]["SSESpecification"] == {"SSEEnabled": True}
+
+
+def test_no_policy_allows_everything(resources: dict[str, Any]) -> None:
+    """No statement allows all actions, and only calls that take no resource have all resources."""
+    without_resource = ("logs:", "xray:", "ecr:GetAuthorizationToken", "cloudwatch:PutMetricData")
+    for name, resource in resources.items():
+        for policy in resource.get("Properties", {}).get("Policies", []):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+                assert not any("*" in action for action in actions), name
+                if statement["Resource"] == "*":
+                    assert all(action.startswith(without_resource) for action in actions), name
+
+
+def test_substituting_replaces_every_name(definition: dict[str, Any]) -> None:
+    """The definition with its names is plain JSON without ``${…}``, whatever characters a name has."""
+    names = {name: f'{name}-"quoted"\\x' for name in SUBSTITUTIONS}
+    done = substitute(definition, names)
+    assert names_used(done) == set()
+    assert done["States"]["ValidateRequest"]["Parameters"]["Payload"]["bucket"] == 'Bucket-"quoted"\\x'
+    assert definition["States"]["ValidateRequest"]["Parameters"]["Payload"]["bucket"] == "${Bucket}"
+
+
+def test_substituting_refuses_missing_and_unknown_names(definition: dict[str, Any]) -> None:
+    """A definition with a hole in it, or a name that goes nowhere, is a mistake that is told."""
+    names = dict.fromkeys(SUBSTITUTIONS, "x")
+    with pytest.raises(SettingsError, match="needs a value for \\['ImageUri'\\]"):
+        substitute(definition, {name: value for name, value in names.items() if name != "ImageUri"})
+    with pytest.raises(SettingsError, match="needs a value for \\['Bucket'\\]"):
+        substitute(definition, names | {"Bucket": ""})
+    with pytest.raises(SettingsError, match="no place for \\['Imageuri'\\]"):
+        substitute(definition, names | {"Imageuri": "x"})
