@@ -46,4 +46,4 @@ def package_functions(out: Path) -> Path:
 
 
 if __name__ == "__main__":
-    package_functions(Path("build/functions.zip"))
+    package_functions(Path("dist/functions.zip"))
