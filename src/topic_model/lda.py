@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MAX_AUTO_TOPICS = 100
 HELD_OUT_SAMPLE = 2_000
 CHECKPOINT_NAME = "checkpoint.npz"
+CHECKPOINT_FIELDS = ("identity", "number", "sstats", "train_bound", "digest")
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -47,10 +48,11 @@ class PassReport:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state after a pass: the topics' sufficient statistics of shape (K, n_terms)."""
+    """The state after a pass: the topics' sufficient statistics of shape (K, n_terms), and the pass's bound."""
 
     number: int
     sstats: FloatArray
+    train_bound: float
 
 
 def resolve_num_topics(settings: LdaSettings, n_campaigns: int) -> int:
@@ -89,6 +91,7 @@ def fit_lda(
 
     With ``checkpoints`` the state is written after every pass, and a run that finds a checkpoint goes on behind it: the
     final model is the one an uninterrupted run makes, for a pass depends on the state before it and its number alone.
+    A run that finds the last pass done reports that pass once more, so that its metrics are in this run's log too.
     Returns None when ``should_stop`` said so; what was done until then is in the checkpoint.
 
     Raises:
@@ -111,13 +114,15 @@ def fit_lda(
     if should_stop and should_stop():
         return None
     held_out = list(corpus.bows(corpus.held_out_rows[:HELD_OUT_SAMPLE]))
+    if checkpoint and done == settings.passes and on_pass:
+        on_pass(PassReport(done, 0.0, checkpoint.train_bound, _held_out_bound(model, held_out, settings)))
     for number in range(done + 1, settings.passes + 1):
         began = time.monotonic()
         train_bound = _run_pass(model, corpus, rows, settings, number, should_stop)
         if train_bound is None:
             return None
         if checkpoints:
-            write_checkpoint(checkpoints, identity, Checkpoint(number, model.state.sstats))
+            write_checkpoint(checkpoints, identity, Checkpoint(number, model.state.sstats, train_bound))
         if on_pass:
             held_out_bound = _held_out_bound(model, held_out, settings)
             on_pass(PassReport(number, time.monotonic() - began, train_bound, held_out_bound))
@@ -233,6 +238,7 @@ def write_checkpoint(folder: Path, identity: str, checkpoint: Checkpoint) -> Non
             identity=np.array(identity),
             number=np.array(checkpoint.number),
             sstats=checkpoint.sstats,
+            train_bound=np.array(checkpoint.train_bound),
             digest=np.array(hash_of(checkpoint.sstats)),
         )
 
@@ -248,7 +254,7 @@ def read_checkpoint(folder: Path, identity: str) -> Checkpoint | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as archive:
-            found: dict[str, Any] = {name: archive[name] for name in ("identity", "number", "sstats", "digest")}
+            found: dict[str, Any] = {name: archive[name] for name in CHECKPOINT_FIELDS}
     except Exception as error:  # zipfile, zlib and NumPy each raise their own for a damaged archive
         message = f"{path.name} is damaged ({error}); delete the checkpoint folder to start again"
         raise CheckpointError(message) from error
@@ -259,4 +265,4 @@ def read_checkpoint(folder: Path, identity: str) -> Checkpoint | None:
             f"{path.name} belongs to another corpus or other hyperparameters (identity "
             f"{str(found['identity'])[:12]}, expected {identity[:12]}); use another checkpoint folder or delete it"
         )
-    return Checkpoint(int(found["number"]), found["sstats"])
+    return Checkpoint(int(found["number"]), found["sstats"], float(found["train_bound"]))

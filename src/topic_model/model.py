@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import psi
 
-from topic_model.arrays import FloatArray, IntArray, hash_of
+from topic_model.arrays import FloatArray, IntArray
 from topic_model.corpus import Vocabulary
 from topic_model.errors import NoKnownTermsError
 from topic_model.settings import TextSettings
@@ -55,11 +54,6 @@ class TopicModel:
         """exp(E[log beta]) transposed to (n_terms, K), so that a campaign's terms are contiguous rows."""
         e_log_beta = psi(self.lambda_) - psi(self.lambda_.sum(axis=1, keepdims=True))
         return np.ascontiguousarray(np.maximum(np.exp(e_log_beta), SMALLEST).T)
-
-    @cached_property
-    def content_hash(self) -> str:
-        """SHA-256 over vocabulary and parameters."""
-        return hash_of(self.vocabulary.content_hash.encode(), self.lambda_.astype(np.float64), self.alpha)
 
     def infer_bow(self, ids: IntArray, counts: IntArray) -> FloatArray:
         """The fingerprint of one bag of words: an array of shape (K,) that sums to 1.
@@ -134,14 +128,3 @@ class TopicModel:
         model.state.sstats = self.lambda_ - self.eta
         model.sync_state()
         return model
-
-
-def rows_of_bows(bows: Iterable[tuple[IntArray, IntArray]]) -> tuple[IntArray, IntArray, IntArray]:
-    """Compressed sparse rows (indptr, indices, counts) of single bags."""
-    ids, counts, lengths = [], [], [0]
-    for bow_ids, bow_counts in bows:
-        ids.append(bow_ids)
-        counts.append(bow_counts)
-        lengths.append(len(bow_ids))
-    empty: Any = [np.zeros(0, dtype=np.int64)]
-    return np.cumsum(lengths), np.concatenate(ids or empty), np.concatenate(counts or empty)

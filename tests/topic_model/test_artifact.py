@@ -222,7 +222,8 @@ def test_leftovers_of_a_killed_writer_are_no_part_of_the_model(model: TopicModel
     (tmp_path / "again" / ".lambda.npy.x7c1").write_bytes(b"half")
     assert write_model(model, tmp_path / "again", about={}) == whole
     pack(tmp_path / "again", tmp_path / "model.tar.gz")
-    assert sorted(tarfile.open(tmp_path / "model.tar.gz").getnames()) == sorted([*FILES, MANIFEST])
+    with tarfile.open(tmp_path / "model.tar.gz") as tar:
+        assert sorted(tar.getnames()) == sorted([*FILES, MANIFEST])
 
 
 def test_shapes_that_do_not_fit_are_refused(model_folder: Path) -> None:

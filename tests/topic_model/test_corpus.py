@@ -46,7 +46,7 @@ def _bags_of(corpus: Corpus) -> dict[str, dict[str, int]]:
 
 def test_bags_are_those_of_the_prepared_campaigns(tmp_path: Path) -> None:
     """The rows hold what a plain count in Python holds, over two channels and the terms that min_df keeps."""
-    draw = random.Random(1)
+    draw = random.Random(1)  # noqa: S311 - test data
     words = [f"w{number}" for number in range(40)]
     bags = [dict(Counter(draw.choices(words, k=draw.randint(0, 12)))) for _ in range(60)]
     rows = _rows(bags)
@@ -74,7 +74,7 @@ def test_order_of_campaigns_terms_and_files_does_not_matter(tmp_path: Path) -> N
     rows = _rows(bags)
     write_prepared(tmp_path / "one", rows)
     shuffled = [{**row, "terms": dict(reversed(row["terms"].items()))} for row in rows]
-    random.Random(3).shuffle(shuffled)
+    random.Random(3).shuffle(shuffled)  # noqa: S311 - test data
     write_prepared(tmp_path / "two", shuffled[:10], channel="z")
     write_prepared(tmp_path / "two", shuffled[10:], channel="a")
     one, two = (build_corpus(tmp_path / name, _settings(held_out_share=0.3))[0] for name in ("one", "two"))
@@ -186,7 +186,7 @@ def test_channels_of_different_text_settings_are_refused(tmp_path: Path) -> None
     write_prepared(
         tmp_path, [{"campaign_id": "x", "terms": {"mug": 1}}], channel="two", text=TextSettings(keep_numbers=True)
     )
-    with pytest.raises(CorpusError, match="'one', 'two'.*different text settings"):
+    with pytest.raises(CorpusError, match=r"'one', 'two'.*different text settings"):
         build_corpus(tmp_path, _settings())
 
 
