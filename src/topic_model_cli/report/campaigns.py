@@ -134,6 +134,6 @@ def _topic_card(topic: Topic) -> str:
         for term, probability in topic.terms[:10]
     )
     return (
-        f'<div class="card topic"><h3>Topic {topic.topic} <span>{topic.share:.1%} of campaigns\' terms</span></h3>'
+        f'<div class="card topic"><h3>Topic {topic.topic} <span>{topic.share:.1%}</span></h3>'
         f'<ul class="terms">{terms}</ul></div>'
     )

@@ -104,7 +104,7 @@ def _edge_svg(graph: Graph, edge: Edge, left: int, lanes: dict[Edge, int]) -> st
     taken = "taken" if (edge.source, edge.target) in graph.taken else "open"
     label = (
         f'<text class="edge-label" x="{label_at[0]}" y="{label_at[1]}">{escape(edge.label)}</text>'
-        if edge.label
+        if edge.label and edge not in lanes and not crowded
         else ""
     )
     return f'<path class="edge {taken} {edge.kind}" d="{path}" marker-end="url(#arrow-{taken})"/>{label}'
