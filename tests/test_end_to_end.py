@@ -153,8 +153,6 @@ def test_the_endpoint_answers_for_known_and_fresh_campaigns(
         line.split("topic-model ", 1)[1] for line in finished.stdout.splitlines() if "topic-model similar" in line
     ]
     assert len(proposed) == 2
-    import shlex
-
     for line in proposed:
         done = session.command(*shlex.split(line), "--json")
         assert done.returncode == 0, done.stderr
