@@ -105,7 +105,7 @@ class LdaSettings(StrictSettings):
     num_topics: int | Literal["auto"] = Field("auto", description="K, or 'auto' for the rule in topic_model.lda")
     passes: int = Field(5, ge=1, le=500, description="passes of batch variational Bayes over the corpus")
     chunksize: int = Field(2_000, ge=1, le=1_000_000, description="campaigns in memory as Gensim's lists at a time")
-    alpha: float = Field(0.2, gt=0, le=100, description="prior of the topic mixtures, symmetric")
+    alpha: float = Field(0.05, gt=0, le=100, description="prior of the topic mixtures, symmetric")
     eta: float = Field(0.05, gt=0, le=100, description="prior of the topics' terms, symmetric")
     iterations: int = Field(50, ge=1, le=10_000, description="E-step iterations a campaign at most")
     gamma_threshold: float = Field(0.001, gt=0, description="mean change of gamma that ends the E-step")
@@ -127,7 +127,7 @@ class NeighbourSettings(StrictSettings):
     """Neighbours, clusters and recommendations."""
 
     topic_weight: float = Field(
-        0.2, ge=0, le=1, description="share of the topics in the similarity; the rest is idf-weighted term overlap"
+        0.3, ge=0, le=1, description="share of the topics in the similarity; the rest is idf-weighted term overlap"
     )
     shortlist: int = Field(
         200, ge=1, le=10_000, description="nearest campaigns by each measure that the blend is computed for"
