@@ -28,6 +28,7 @@ _CHUNK_BYTES = 1 << 20
 _SINGLE_PUT_BYTES = 1 << 30  # larger files go up in parts
 _TRANSFERS = 4
 _SYNC_SECONDS = 0.5
+_LOOKS_AT_MOST = 3
 
 
 @dataclass(frozen=True)
@@ -226,10 +227,19 @@ def extract_archive(archive: Path, folder: Path, *, uri: str) -> None:
         ) from error
 
 
+@dataclass
+class _Watched:
+    """A file as it was last seen: size, times of change of its content and of its name, and looks since it changed."""
+
+    stamp: tuple[int, int, int]
+    looks: int = 0
+
+
 class FolderSync:
     """Copies new and changed files of a folder to S3 while a job runs, so that a killed job can resume.
 
-    A file is taken once its size and time have stayed the same over two looks; the last look takes every file.
+    A file is taken once it is whole: it was renamed into place after its last write, or is as it was at the last look.
+    One that never rests is taken at every third look all the same. The last look, after the job, takes every file.
     """
 
     def __init__(self, s3: Any, folder: Path, uri: str) -> None:
@@ -237,8 +247,8 @@ class FolderSync:
         self._folder = folder
         self._bucket, prefix = split_uri(uri)
         self._prefix = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
-        self._uploaded = self._look()
-        self._seen = dict(self._uploaded)
+        self._uploaded = self._look()  # what came from S3 need not go back
+        self._watched: dict[Path, _Watched] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sync-{folder.name}", daemon=True)
 
@@ -249,32 +259,39 @@ class FolderSync:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._upload(self._look(), settled_only=False)
+        for path, stamp in self._look().items():
+            self._upload(path, stamp)
 
     def _run(self) -> None:
         while not self._stop.wait(_SYNC_SECONDS):
             try:
-                self._upload(self._look(), settled_only=True)
+                self._upload_whole(self._look())
             except JobFailedError as error:  # told again, and fatal, at the last look
                 logger.warning("%s", error)
 
-    def _look(self) -> dict[Path, tuple[int, int]]:
+    def _look(self) -> dict[Path, tuple[int, int, int]]:
         found = {}
         for path in folder_files(self._folder):
             with contextlib.suppress(FileNotFoundError):  # replaced or deleted meanwhile
                 stat = path.stat()
-                found[path] = (stat.st_size, stat.st_mtime_ns)
+                found[path] = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         return found
 
-    def _upload(self, found: dict[Path, tuple[int, int]], *, settled_only: bool) -> None:
+    def _upload_whole(self, found: dict[Path, tuple[int, int, int]]) -> None:
         for path, stamp in found.items():
-            if self._uploaded.get(path) == stamp or (settled_only and self._seen.get(path) != stamp):
-                continue
+            watched = self._watched.setdefault(path, _Watched(stamp))
+            rests = watched.looks > 0 and watched.stamp == stamp
+            renamed = stamp[2] > stamp[1]
+            watched.stamp, watched.looks = stamp, watched.looks + 1
+            if rests or renamed or watched.looks >= _LOOKS_AT_MOST:
+                self._upload(path, stamp)
+                watched.looks = 0
+
+    def _upload(self, path: Path, stamp: tuple[int, int, int]) -> None:
+        if self._uploaded.get(path) != stamp:
             with contextlib.suppress(FileNotFoundError):
-                key = self._prefix + path.relative_to(self._folder).as_posix()
-                upload_file(self._s3, path, self._bucket, key)
+                upload_file(self._s3, path, self._bucket, self._prefix + path.relative_to(self._folder).as_posix())
                 self._uploaded[path] = stamp
-        self._seen = found
 
 
 def remove_folder(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The process in which a Lambda function stays warm: imports the handler once, then answers event after event.
 
-Started by :mod:`local_aws.lambdas` alone. It reads an event a line from its channel and writes an answer a line; what the
-function prints goes to its standard output.
+Started by :mod:`local_aws.lambdas` alone. It reads an event a line from its channel and writes an answer a line; what
+the function prints goes to its standard output.
 """
 
 from __future__ import annotations

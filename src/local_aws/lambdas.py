@@ -23,7 +23,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from moto.awslambda.models import LambdaFunction
 from moto.core.exceptions import ServiceException
@@ -73,7 +73,7 @@ class FunctionProcess:
         self.idle_since = time.monotonic()
         self._container = Container(PlainProcess(popen), log_path)
         self._channel = ours
-        self._lines: IO[bytes] = ours.makefile("rwb")
+        self._lines = ours.makefile("rwb")
         self._log = log_path.open("rb")
         self._ready = False
 
@@ -344,7 +344,7 @@ def _invoke_lambda(self: Any, event: Any = None) -> tuple[str, bool, str]:
 
 
 def _invoke(self: Any, body: Any, request_headers: Mapping[str, str], response_headers: dict[str, str]) -> bytes | str:
-    """The handler of ``Invoke``; moto's says ``Handled`` of every error and runs ``Event`` calls while the caller waits."""
+    """The handler of ``Invoke``; moto's says ``Handled`` of every error, and lets the caller of ``Event`` wait."""
     try:
         event = json.loads(body) if body else {}
     except ValueError as error:

@@ -106,6 +106,7 @@ class _Connection:
         self._numbers = itertools.count(1)
         self.jobs: dict[str, ForkedProcess] = {}
         self.lost = False
+        self._ready = False
         self._reader = threading.Thread(target=self._read, name="worker-events", daemon=True)
         self._reader.start()
 
@@ -133,6 +134,8 @@ class _Connection:
         """Ends the worker and every job it still runs."""
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
+        if not self._ready:  # in the midst of its imports it hears nothing
+            self.process.kill()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -147,6 +150,7 @@ class _Connection:
         with self._channel.makefile("rb") as events, contextlib.suppress(OSError):
             for line in events:
                 event = json.loads(line)
+                self._ready = self._ready or event["event"] == "ready"
                 job = self.jobs.get(event.get("id", ""))
                 if job is None:
                     continue

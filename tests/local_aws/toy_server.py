@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 import os
 import socket
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,21 +36,18 @@ def toy_aws(root: Path, **environment: str) -> Iterator[LocalConfig]:
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
     try:
-        config = start(root)
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-    try:
-        yield config
+        yield start(root)
     finally:
         lifecycle.down(root)
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def start(root: Path) -> LocalConfig:
     return lifecycle.up(root, free_port(), images={IMAGE: f"file:{TOY}"})
 
 
-def wait_for(look: Callable[[], Any], timeout: float = 30) -> Any:
+def wait_for(look: Callable[[], Any], timeout: float = 90) -> Any:
     """The first true value that ``look`` returns."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
@@ -118,7 +118,7 @@ def training_request(name: str, *, bucket: str = "data", hyperparameters: Any = 
     return request | fields
 
 
-def finished(config: LocalConfig, kind: str, name: str, timeout: float = 30) -> dict[str, Any]:
+def finished(config: LocalConfig, kind: str, name: str, timeout: float = 90) -> dict[str, Any]:
     """The description of a job once it has ended."""
     describe = getattr(config.client("sagemaker"), f"describe_{kind}_job")
     title = "".join(part.title() for part in kind.split("_")).replace("Parameter", "Parameter")
@@ -157,3 +157,83 @@ def processes_naming(text: str) -> list[str]:
             if text.encode() in shown and int(entry.name) != os.getpid():
                 found.append(f"{entry.name}: {(entry / 'cmdline').read_bytes()!r}")
     return found
+
+
+def log_text(config: LocalConfig, group: str, prefix: str = "") -> str:
+    """All lines of a log group's streams; empty while nothing was sent."""
+    logs = config.client("logs")
+    try:
+        streams = logs.describe_log_streams(logGroupName=group)["logStreams"]
+    except logs.exceptions.ResourceNotFoundException:
+        return ""
+    lines = []
+    for name in (stream["logStreamName"] for stream in streams if stream["logStreamName"].startswith(prefix)):
+        events = logs.get_log_events(logGroupName=group, logStreamName=name, startFromHead=True)["events"]
+        lines += [event["message"] for event in events]
+    return "\n".join(lines)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process of that number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def archive(name: str) -> bytes:
+    """A model archive that holds one empty file."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        entry = tarfile.TarInfo(name)
+        tar.addfile(entry, io.BytesIO(b""))
+    return buffer.getvalue()
+
+
+def make_model(aws: LocalConfig, name: str, key: str = "good", **variables: str) -> None:
+    """A model of the toy image."""
+    aws.client("sagemaker").create_model(
+        ModelName=name,
+        ExecutionRoleArn=ROLE,
+        PrimaryContainer={
+            "Image": IMAGE,
+            "ModelDataUrl": f"s3://models/{key}",
+            "Environment": {"VERSION": name, **variables},
+        },
+    )
+
+
+def make_config(aws: LocalConfig, name: str, *variants: dict[str, Any]) -> None:
+    """An endpoint configuration."""
+    defaults = {"InitialInstanceCount": 1, "InstanceType": "ml.m6i.large", "InitialVariantWeight": 1.0}
+    production = [defaults | {"VariantName": variant["ModelName"]} | variant for variant in variants]
+    aws.client("sagemaker").create_endpoint_config(EndpointConfigName=name, ProductionVariants=production)
+
+
+def settled(aws: LocalConfig, name: str) -> dict[str, Any]:
+    """The description of an endpoint once it no longer changes."""
+
+    def look() -> Any:
+        shown = aws.client("sagemaker").describe_endpoint(EndpointName=name)
+        return None if shown["EndpointStatus"] in ("Creating", "Updating", "SystemUpdating") else shown
+
+    result: dict[str, Any] = wait_for(look)
+    return result
+
+
+def make_endpoint(aws: LocalConfig, name: str, config: str) -> dict[str, Any]:
+    """An endpoint that has come into service, or has failed."""
+    aws.client("sagemaker").create_endpoint(EndpointName=name, EndpointConfigName=config)
+    return settled(aws, name)
+
+
+def invoke(aws: LocalConfig, name: str, body: bytes, **fields: Any) -> Any:
+    """The answer to an invocation."""
+    return aws.client("sagemaker-runtime").invoke_endpoint(EndpointName=name, Body=body, **fields)
+
+
+def who(aws: LocalConfig, name: str, **fields: Any) -> dict[str, Any]:
+    """What the model server says of itself and the request."""
+    about: dict[str, Any] = json.loads(invoke(aws, name, b"who", **fields)["Body"].read())
+    return about

@@ -1,0 +1,102 @@
+"""What is there after the server was stopped or killed and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from local_aws import lifecycle
+from local_aws.config import LocalConfig
+from tests.local_aws.toy_server import (
+    archive,
+    finished,
+    get,
+    is_running,
+    keys,
+    log_text,
+    make_config,
+    make_endpoint,
+    make_model,
+    processes_naming,
+    put,
+    settled,
+    start,
+    toy_aws,
+    training_request,
+    wait_for,
+    who,
+)
+
+
+@dataclass
+class Restarted:
+    """The second server, and what the first one said."""
+
+    aws: LocalConfig
+    finished: dict[str, Any]
+    server_process: int
+
+
+@pytest.fixture(scope="module", params=["stopped", "killed"])
+def restarted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restarted]:
+    """A server that ran a job, ran another and served an endpoint when it ended, and its successor."""
+    root = tmp_path_factory.mktemp("restart") / "root"
+    with toy_aws(root) as first:
+        first.client("s3").create_bucket(Bucket="data")
+        first.client("s3").create_bucket(Bucket="models")
+        put(first, "data", in__a=b"hello")
+        put(first, "models", good=archive("weights"))
+        sagemaker = first.client("sagemaker")
+        sagemaker.create_training_job(**training_request("finished", hyperparameters={"steps": "2"}))
+        before = finished(first, "training", "finished")
+        slow = {"steps": "1000", "sleep": "0.1"}
+        where = {"S3Uri": "s3://data/checkpoints"}
+        sagemaker.create_training_job(**training_request("running", hyperparameters=slow, CheckpointConfig=where))
+        make_model(first, "kept")
+        make_config(first, "kept", {"ModelName": "kept"})
+        make_endpoint(first, "kept", "kept")
+        server_process = who(first, "kept")["pid"]
+        wait_for(lambda: keys(first, "data", "checkpoints/step.txt"))
+        if request.param == "killed":
+            os.kill(json.loads((root / "server.json").read_text())["pid"], signal.SIGKILL)
+        else:
+            lifecycle.down(root)
+        wait_for(lambda: not processes_naming(str(root)))
+        yield Restarted(start(root), before, server_process)
+    wait_for(lambda: not processes_naming(str(root)))
+
+
+def test_a_finished_job_is_described_as_before(restarted: Restarted) -> None:
+    """Every field, times and metrics among them."""
+    after = restarted.aws.client("sagemaker").describe_training_job(TrainingJobName="finished")
+    metadata = {"ResponseMetadata"}
+    assert {k: v for k, v in after.items() if k not in metadata} == {
+        k: v for k, v in restarted.finished.items() if k not in metadata
+    }
+
+
+def test_a_finished_jobs_log_is_in_cloudwatch_again(restarted: Restarted) -> None:
+    """Its lines are there as events."""
+    wait_for(lambda: "step=2" in log_text(restarted.aws, "/aws/sagemaker/TrainingJobs", "finished/"))
+
+
+def test_a_job_that_ran_has_failed_and_says_why(restarted: Restarted) -> None:
+    """Its checkpoints are in S3, so that a retry resumes."""
+    shown = restarted.aws.client("sagemaker").describe_training_job(TrainingJobName="running")
+    assert shown["TrainingJobStatus"] == "Failed"
+    assert shown["FailureReason"] == "InternalServerError: the local AWS was stopped while the job ran"
+    assert int(get(restarted.aws, "data", "checkpoints/step.txt")) >= 1
+
+
+def test_an_endpoint_serves_again(restarted: Restarted) -> None:
+    """A call waits for the model's new process and is answered; the old process is gone."""
+    about = who(restarted.aws, "kept")
+    assert about["version"] == "kept" and about["pid"] != restarted.server_process
+    assert not is_running(restarted.server_process)
+    assert settled(restarted.aws, "kept")["EndpointStatus"] == "InService"
