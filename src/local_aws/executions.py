@@ -173,9 +173,10 @@ def _write_events() -> None:
         return env
 
     def publish(self: EventManager, *args: Any, **fields: Any) -> None:
+        published = len(self._history_event_list)
         stock_publish(self, *args, **fields)
         log = getattr(self, "log", None)
-        if log is not None:
+        if log is not None and len(self._history_event_list) > published:
             log.write("event", self._history_event_list[-1])
 
     ExecutionWorker._get_evaluation_environment = environment

@@ -34,6 +34,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state
     StateTaskServiceSfn,
 )
 from moto.stepfunctions.parser.asl.eval.environment import Environment
+from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
 from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped, ProgramTimedOut
 from moto.stepfunctions.parser.backend.execution import Execution
 
@@ -41,6 +42,8 @@ from local_aws.config import LocalConfig
 
 WAIT_SECONDS = 0.05  # how long a waiting state may take to notice that its execution was stopped
 _TASK_SECONDS = 920  # a task's HTTP call: a Lambda function may run 15 minutes
+
+_LAST_EVENTS = frozenset({"ExecutionAborted", "ExecutionTimedOut", "ExecutionSucceeded"})
 
 _CREATION = threading.Lock()
 _clients: dict[str, Any] = {}
@@ -59,6 +62,7 @@ def install(config: LocalConfig) -> None:
     let_branches_fail_with_states_errors()
     stop_promptly()
     keep_why_an_execution_ended()
+    end_the_history_with_the_execution()
     give_aws_sdk_calls_their_own_case()
     give_times_as_text()
 
@@ -125,7 +129,15 @@ def stop_promptly() -> None:
         if not env.is_running():
             raise StateInterruptedError  # moto would record that the stopped Parallel state succeeded
 
+    stock_from_error = ExecutionState._from_error
+
+    def from_error(self: ExecutionState, env: Environment, ex: Exception) -> Any:
+        if isinstance(ex, StateInterruptedError):
+            raise ex  # of a Map state, which would record it as its own failure
+        return stock_from_error(self, env=env, ex=ex)
+
     BranchesDecl._eval_body = eval_branches
+    ExecutionState._from_error = from_error
 
 
 def _evaluate_with_timeout(self: ExecutionState, env: Environment) -> None:
@@ -231,6 +243,17 @@ def keep_why_an_execution_ended() -> None:
                 stock(self, error)
 
     Environment.set_error = set_error
+
+
+def end_the_history_with_the_execution() -> None:
+    """Defect: iterations and branches that wind down add events after the one that ends the history."""
+    stock = EventManager._publish_history_event
+
+    def publish(self: EventManager, *args: Any, **fields: Any) -> None:
+        if not (self._history_event_list and self._history_event_list[-1]["type"] in _LAST_EVENTS):
+            stock(self, *args, **fields)
+
+    EventManager._publish_history_event = publish
 
 
 def give_aws_sdk_calls_their_own_case() -> None:

@@ -24,12 +24,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(root: Path, *, worker: bool = False, **settings: Any) -> LocalConfig:
-    """A server of ``root`` on a free port; ``worker`` warms the libraries of jobs, which costs seconds of a core."""
+def start(root: Path, *, port: int | None = None, worker: bool = False, **settings: Any) -> LocalConfig:
+    """A server of ``root``, on a free port or the one given.
+
+    ``worker`` warms up the libraries of the project's own jobs, which costs seconds of a core.
+    """
     with pytest.MonkeyPatch.context() as patch:
         if not worker:
             patch.setenv("LOCAL_AWS_WORKER", "off")
-        return lifecycle.up(root, free_port(), **settings)
+        return lifecycle.up(root, port or free_port(), **settings)
 
 
 def server_pid(config: LocalConfig) -> int:
