@@ -16,10 +16,10 @@ from __future__ import annotations
 import datetime
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
@@ -29,8 +29,6 @@ from topic_model_cli.final_table import render_table
 from topic_model_cli.history import StateHistory, StateRun
 
 __all__ = ["RunSummary", "render_table", "summary_from_folder"]
-
-T = TypeVar("T")
 
 MAX_REJECTED_SHOWN = 20
 MAX_UNSCORED_SHOWN = 20
@@ -238,8 +236,8 @@ def summary_from_folder(folder: Path) -> RunSummary:
     Raises:
         RunFolderError: the folder, its execution or its definition is missing, or a file is not what it should be.
     """
-    execution = _read(folder / "execution.json", dict)
-    definition = _read(folder / "definition.json", dict)
+    execution = _read(folder / "execution.json")
+    definition = _read(folder / "definition.json")
     if execution is None or definition is None:
         missing = "execution.json" if execution is None else "definition.json"
         raise RunFolderError(f"{folder} has no {missing}; name the folder of a run, such as runs/<name>")
@@ -257,9 +255,9 @@ def _summary(folder: Path, execution: dict[str, Any], definition: dict[str, Any]
     if started is None and events:
         started = events[0]["timestamp"]
     status = str(execution["status"])
-    campaign_map = _campaign_map(_read(folder / "lookups" / "map.json", dict))
+    campaign_map = _campaign_map(_read(folder / "lookups" / "map.json"))
     lookups, num_lookups, version = _lookups(folder / "lookups", set(campaign_map.campaign_ids))
-    evaluation = _read(folder / "evaluation" / "evaluation.json", dict)
+    evaluation = _read(folder / "evaluation" / "evaluation.json")
     unscored = list(_lines(folder / "lookups" / "unscored.jsonl"))
     return RunSummary(
         name=str(execution.get("name") or folder.name),
@@ -268,14 +266,14 @@ def _summary(folder: Path, execution: dict[str, Any], definition: dict[str, Any]
         ended=ended,
         states=tuple(_timing(run, started, ended) for run in history.runs),
         definition=definition,
-        settings=_read(folder / "settings.json", dict) or {},
+        settings=_read(folder / "settings.json") or {},
         failure=_failure(folder, execution, history) if status not in ("SUCCEEDED", "RUNNING") else None,
         evaluation=_evaluation(evaluation) if evaluation else None,
-        retrieval=_read(folder / "retrieval.json", dict),
-        topics=tuple(_topic(entry) for entry in _read(folder / "lookups" / "topics.json", list) or []),
+        retrieval=_read(folder / "retrieval.json"),
+        topics=tuple(_topic(entry) for entry in _read_list(folder / "lookups" / "topics.json")),
         clusters=tuple(
             Cluster(int(entry["cluster"]), str(entry["label"]), int(entry["campaigns"]))
-            for entry in _read(folder / "lookups" / "clusters.json", list) or []
+            for entry in _read_list(folder / "lookups" / "clusters.json")
         ),
         map=campaign_map,
         lookups=lookups,
@@ -288,16 +286,27 @@ def _summary(folder: Path, execution: dict[str, Any], definition: dict[str, Any]
     )
 
 
-def _read(path: Path, kind: Callable[..., T]) -> T | None:
+def _read(path: Path) -> dict[str, Any] | None:
+    found = _parsed(path)
+    if found is not None and not isinstance(found, dict):
+        raise RunFolderError(f"{path} holds no JSON object; make the run again")
+    return found
+
+
+def _read_list(path: Path) -> list[dict[str, Any]]:
+    found = _parsed(path) or []
+    if not isinstance(found, list):
+        raise RunFolderError(f"{path} holds no JSON array; make the run again")
+    return found
+
+
+def _parsed(path: Path) -> Any:
     if not path.is_file():
         return None
     try:
-        found = orjson.loads(path.read_bytes())
+        return orjson.loads(path.read_bytes())
     except ValueError as error:
         raise RunFolderError(f"{path} is not JSON ({error}); make the run again") from error
-    if not isinstance(found, kind):  # type: ignore[arg-type]
-        raise RunFolderError(f"{path} holds {type(found).__name__}; make the run again")
-    return found  # type: ignore[no-any-return]
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -329,7 +338,7 @@ def _timing(run: StateRun, started: datetime.datetime | None, ended: datetime.da
 
 
 def _failure(folder: Path, execution: Mapping[str, Any], history: StateHistory) -> Failure:
-    told = _read(folder / "failure.json", dict)
+    told = _read(folder / "failure.json")
     if told:
         return Failure(
             told.get("state"),
@@ -422,10 +431,10 @@ def _topic_shares(entries: Any) -> tuple[TopicShare, ...]:
 
 def _channels(prepared: Path) -> Iterator[ChannelQuality]:
     for path in sorted(prepared.glob("*/quality.json")):
-        quality = _read(path, dict) or {}
+        quality = _read(path) or {}
         counts = {name: value for name, value in quality.items() if isinstance(value, int | float)}
         reasons: Counter[str] = Counter()
-        shown = []
+        shown: list[Mapping[str, Any]] = []
         for line in _lines(path.with_name("rejected.jsonl")):
             reasons[str(line.get("reason"))] += 1
             if len(shown) < MAX_REJECTED_SHOWN:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from topic_model.arrays import FloatArray, IntArray
+from topic_model.arrays import FloatArray
 from topic_model.sample.vocabulary import Draws, Phrases, Theme, common_words, phrases, themes
 
 CHANNELS = ("google_ads", "microsoft_ads")
@@ -158,11 +159,11 @@ def _branded(theme: Theme, client: int, found: list[tuple[str, int]], draws: Dra
     return branded
 
 
-def _draw_phrases(pool: Phrases, size: int, focus: FloatArray | IntArray, draws: Draws) -> list[tuple[str, int]]:
+def _draw_phrases(pool: Phrases, size: int, focus: npt.NDArray[np.bool_], draws: Draws) -> list[tuple[str, int]]:
     """Up to ``size`` distinct phrases by popularity, four in five of them about heads in focus."""
     uniforms = draws.generator.random((2, size * 5 + 40))
     picked = np.searchsorted(pool.cumulative, uniforms[0], side="right")
-    picked = picked[np.asarray(focus)[pool.heads[picked]] | (uniforms[1] < 0.08)]
+    picked = picked[focus[pool.heads[picked]] | (uniforms[1] < 0.08)]
     distinct = list(dict.fromkeys(picked.tolist()))[:size] or [0, 1]
     return [(pool.texts[position], int(pool.heads[position])) for position in distinct]
 
