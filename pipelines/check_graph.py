@@ -22,8 +22,8 @@ from pipelines.states import (
 ANYTHING: None = None
 Shape = Mapping[str, Any] | None
 
-EXECUTION_INPUT: Mapping[str, Any] = {"exports": ANYTHING}
-"""What every execution's input has; the rest of it is optional."""
+EXECUTION_INPUT: Mapping[str, Any] = {}
+"""What every execution's input has: nothing is sure until ValidateRequest has looked at it."""
 
 _CONTEXT: Mapping[str, Any] = {
     "Execution": {"Id": ANYTHING, "Input": ANYTHING, "Name": ANYTHING, "RoleArn": ANYTHING, "StartTime": ANYTHING},

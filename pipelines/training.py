@@ -103,9 +103,14 @@ def build_training_workflow(settings: PipelineSettings) -> dict[str, Any]:
         result={"tune": settings.tuning.enabled, "hyperparameters": jobs.hyperparameters(settings)},
         result_path="$.settings",
     )
-    steps.Chain([validate, prepare, corpus, defaults, to_tune])
+    request = Pass(
+        "Request",
+        comment="Whatever the input is, it becomes a part of an object, beside which results and errors have room",
+        parameters={"request": "$"},
+    )
+    steps.Chain([request, validate, prepare, corpus, defaults, to_tune])
     return graph(
-        validate,
+        request,
         comment="topic-model: campaign exports to similar campaigns and recommended keywords",
         timeout_seconds=settings.workflow.timeout_seconds,
     )
@@ -117,7 +122,7 @@ def _validate_request() -> Any:
     uris = {name: f"$.Payload.uris.{name}" for name in _PLAN_URIS}
     return _function(
         "ValidateRequest",
-        {"request": "$", "execution": "$$.Execution.Name", "bucket": "${Bucket}"},
+        {"request": "$.request", "execution": "$$.Execution.Name", "bucket": "${Bucket}"},
         # Named one by one, so that a path that the plan does not have is found without an execution.
         result_selector={**channel_free, "uris": uris},
         result_path="$.plan",
