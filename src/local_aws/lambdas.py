@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import LambdaFunction
-from moto.core.exceptions import ServiceException
 
 from local_aws.config import LocalConfig
 from local_aws.runner import Container, PlainProcess, Runner, release_runner, shared_runner
@@ -170,24 +170,21 @@ class FunctionPool:
     def _run(self, process: FunctionProcess, function: Any, event: Any, request_id: str) -> tuple[Outcome, bool]:
         seconds = int(function.timeout or _DEFAULT_TIMEOUT_SECONDS)
         started = time.monotonic()
-        payload: Any
         try:
-            failure = process.initialise()
-            if failure is None:
-                started = time.monotonic()
-                message = process.ask(self._request(process, function, event, request_id, seconds), seconds)
-                failure = message.get("error")
+            unusable = process.initialise()
+            if unusable is not None:
+                return self._logged(process, Outcome(json.dumps(unusable), True, ""), request_id, started), False
+            started = time.monotonic()
+            message = process.ask(self._request(process, function, event, request_id, seconds), seconds)
         except TimeoutError:
             text = f"{now().isoformat()} {request_id} Task timed out after {seconds:.2f} seconds"
             return self._logged(process, _error("Sandbox.Timedout", text), request_id, started), False
         except EOFError:
             text = f"RequestId: {request_id} Error: Runtime exited with error: exit status {process.exit_code()}"
             return self._logged(process, _error("Runtime.ExitError", text), request_id, started), False
-        if failure is not None:
-            outcome = Outcome(json.dumps(failure), True, "")
-            return self._logged(process, outcome, request_id, started), process.alive
-        payload = message["payload"]
-        return self._logged(process, Outcome(payload, False, ""), request_id, started), True
+        failure = message.get("error")
+        outcome = Outcome(message["payload"] if failure is None else json.dumps(failure), failure is not None, "")
+        return self._logged(process, outcome, request_id, started), True
 
     @staticmethod
     def _logged(process: FunctionProcess, outcome: Outcome, request_id: str, started: float) -> Outcome:
@@ -338,7 +335,7 @@ def shutdown() -> None:
 def _invoke_lambda(self: Any, event: Any = None) -> tuple[str, bool, str]:
     """What moto's other services call: payload, whether it failed, log."""
     if not _pool:
-        raise ServiceException("ServiceException", "the local AWS is stopping")
+        raise LambdaClientError("ServiceException", "the local AWS is stopping")
     outcome = _pool[0].invoke(self, {} if event is None else event)
     return outcome.payload, outcome.failed, outcome.log
 
@@ -348,9 +345,8 @@ def _invoke(self: Any, body: Any, request_headers: Mapping[str, str], response_h
     try:
         event = json.loads(body) if body else {}
     except ValueError as error:
-        raise ServiceException(
-            "InvalidRequestContentException", f"Could not parse request body into json: {error}"
-        ) from error
+        message = f"Could not parse request body into json: {error}"
+        raise LambdaClientError("InvalidRequestContentException", message) from error
     kind = request_headers.get("x-amz-invocation-type", "RequestResponse")
     if kind == "DryRun":
         return ""
