@@ -56,7 +56,7 @@ class LocalConfig:
         """
         with _CREATION:
             if service not in self._clients:
-                self._clients[service] = _new_client(self, service)
+                self._clients[service] = new_client(self, service)
             return self._clients[service]
 
     def environment(self) -> dict[str, str]:
@@ -71,11 +71,15 @@ class LocalConfig:
         }
 
 
-def _new_client(config: LocalConfig, service: str) -> Any:
+def new_client(
+    config: LocalConfig, service: str, *, read_seconds: int = 300, attempts: int = 2, check_parameters: bool = True
+) -> Any:
+    """A boto3 client of the local AWS, with dummy credentials; call it under a lock where threads may."""
     import boto3
     from botocore.config import Config
 
-    return boto3.session.Session().client(
+    session: Any = boto3.session.Session()  # typed stubs know no service by a variable's name
+    return session.client(
         service,
         endpoint_url=config.endpoint_url,
         region_name=config.region,
@@ -84,8 +88,9 @@ def _new_client(config: LocalConfig, service: str) -> Any:
         config=Config(
             max_pool_connections=64,
             connect_timeout=5,
-            read_timeout=300,
-            retries={"mode": "standard", "total_max_attempts": 2},  # loopback: what fails twice is broken
+            read_timeout=read_seconds,
+            retries={"mode": "standard", "total_max_attempts": attempts},  # loopback: what fails twice is broken
+            parameter_validation=check_parameters,
             s3={"addressing_style": "path"},
             proxies={},
         ),

@@ -86,7 +86,7 @@ class StoredExecution:
     @property
     def status(self) -> str:
         """``SUCCEEDED``, ``FAILED``, ``ABORTED`` or ``TIMED_OUT``."""
-        return self.exec_status.value
+        return str(self.exec_status.value)
 
     def to_history_output(self) -> dict[str, Any]:
         """The events, read from the file when they are asked for."""

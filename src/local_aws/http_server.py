@@ -79,7 +79,7 @@ class BodyReader:
             yield line
 
 
-class KeepAliveHandler(MotoRequestHandler):
+class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]
     """Answers requests of one connection until the client closes it."""
 
     protocol_version = "HTTP/1.1"

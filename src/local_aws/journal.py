@@ -199,7 +199,7 @@ class Journalled:
             service,
             action,
             environ["REQUEST_METHOD"],
-            environ.get("RAW_URI", environ["PATH_INFO"]).split("?", 1)[0],
+            str(environ.get("RAW_URI") or environ["PATH_INFO"]).split("?", 1)[0],
             environ.get("QUERY_STRING", ""),
             _headers(environ),
             body,
@@ -315,7 +315,7 @@ def _play(app: WsgiApp, entry: Entry) -> str:
         base_url="http://127.0.0.1",
         query_string=entry.query,
         method=entry.method,
-        headers=dict(entry.headers),
+        headers=list(entry.headers.items()),
         data=entry.body,
     )
     environ = builder.get_environ()

@@ -6,6 +6,7 @@ moto answers every ranged GET by reading the whole object, so boto3's default do
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 from urllib.parse import unquote
@@ -19,6 +20,7 @@ from local_aws.s3_store import FileKey, StorageFullError
 _OBJECT_PATH = re.compile(r"/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", re.DOTALL)
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _WRITES = frozenset({"PUT", "POST", "DELETE"})
+_ATTEMPTS = 5
 _ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
@@ -31,9 +33,13 @@ def wrap(app: WsgiApp) -> WsgiApp:
         target = object_target(environ)
         method = environ["REQUEST_METHOD"]
         if method == "GET" and target is not None and _is_plain(environ):
-            key = s3_store.find(*target)
-            if isinstance(key, FileKey) and key.storage_class not in _ARCHIVED and _matches(key, environ):
-                return _get(key, environ, start_response)
+            for _ in range(_ATTEMPTS):
+                key = s3_store.find(*target)
+                if not isinstance(key, FileKey) or key.storage_class in _ARCHIVED or not _matches(key, environ):
+                    break
+                # Another request may replace the object, and delete its file, between the two lines.
+                with contextlib.suppress(FileNotFoundError):
+                    return _get(key, environ, start_response)
         if method not in _WRITES:
             return app(environ, start_response)
         return _write(app, environ, start_response, target)
@@ -43,7 +49,7 @@ def wrap(app: WsgiApp) -> WsgiApp:
 
 def object_target(environ: Environ) -> tuple[str, str] | None:
     """Bucket and key that a path-style request names, or None for a bucket's or the service's request."""
-    path = environ.get("RAW_URI", environ["PATH_INFO"]).split("?", 1)[0]
+    path = str(environ.get("RAW_URI") or environ["PATH_INFO"]).split("?", 1)[0]
     match = _OBJECT_PATH.fullmatch(unquote(path))
     return (match[1], match[2]) if match else None
 
@@ -68,6 +74,7 @@ def _get(key: FileKey, environ: Environ, start_response: Any) -> Any:
     if span is None:
         start_response("416 Range Not Satisfiable", [("Content-Type", "application/xml")])
         return [_error("InvalidRange", "The requested range is not satisfiable")]
+    body = FileBody(key.open(), span[0], span[1] - span[0])
     headers = _object_headers(key)
     first, end = span
     if wanted:
@@ -75,7 +82,6 @@ def _get(key: FileKey, environ: Environ, start_response: Any) -> Any:
     elif environ.get("HTTP_X_AMZ_CHECKSUM_MODE", "").upper() == "ENABLED":
         headers += _checksum_headers(key)  # of the whole object, so never with a range
     headers.append(("Content-Length", str(end - first)))
-    body = FileBody(key.open(), first, end - first)
     start_response("206 Partial Content" if wanted else "200 OK", headers)
     return body
 
@@ -119,7 +125,7 @@ def _checksum_headers(key: FileKey) -> Headers:
 
 
 def _write(app: WsgiApp, environ: Environ, start_response: Any, target: tuple[str, str] | None) -> Any:
-    answer: list[Any] = []
+    answer: list[Any] = []  # status and headers
 
     def hold(status: str, headers: Headers, exc_info: Any = None) -> Any:
         answer[:] = [status, headers, exc_info]

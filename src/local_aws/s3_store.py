@@ -146,7 +146,8 @@ class Store:
         """Put back the versions that keys had before the request."""
         changes.released.clear()
         for (_, key), (store, versions) in changes.before.items():
-            for version in dict.get(store, key) or []:
+            current: list[Any] = dict.get(store, key) or []
+            for version in current:
                 if version not in versions and isinstance(version, FileKey):
                     version.body.path.unlink(missing_ok=True)
             for version in versions:
@@ -174,6 +175,7 @@ class FileKey(FakeKey):  # type: ignore[misc]
     """moto's object with its body in a file."""
 
     body: BodyFile
+    disposed: bool
 
     def __init__(self, name: Any, value: bytes | BodyFile, **fields: Any) -> None:
         self._part = fields.get("bucket_name") is None
@@ -228,7 +230,7 @@ class KeyStore(_VersionedKeyStore):  # type: ignore[misc]
         self._note(key)
         super().setlist(key, list_)
 
-    def pop(self, key: str) -> None:  # type: ignore[override]
+    def pop(self, key: str) -> None:
         """Remove a key with all its versions."""
         self._note(key)
         super().pop(key)

@@ -40,8 +40,9 @@ def install() -> None:
 
 def name_errors() -> None:
     """Defect: errors such as InvalidDefinition and InvalidExecutionInput reach the client without their names."""
-    for error in vars(api).values():
-        if isinstance(error, type) and issubclass(error, AWSError) and "code" in vars(error):
+    for found in vars(api).values():
+        if isinstance(found, type) and issubclass(found, AWSError) and "code" in vars(found):
+            error: Any = found
             error.TYPE = error.code
             error.STATUS = error.status_code
 

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from botocore.config import Config
 from botocore.response import StreamingBody
 from moto.stepfunctions.parser.asl.component.common.catch.catch_outcome import CatchOutcome
 from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
@@ -38,7 +37,7 @@ from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
 from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped, ProgramTimedOut
 from moto.stepfunctions.parser.backend.execution import Execution
 
-from local_aws.config import LocalConfig
+from local_aws.config import LocalConfig, new_client
 
 WAIT_SECONDS = 0.05  # how long a waiting state may take to notice that its execution was stopped
 _TASK_SECONDS = 920  # a task's HTTP call: a Lambda function may run 15 minutes
@@ -69,25 +68,11 @@ def install(config: LocalConfig) -> None:
 
 def client_for(service: str) -> Any:
     """The client with which tasks call ``service`` on this server."""
-    import boto3
-
     with _CREATION:
         if service not in _clients:
-            _clients[service] = boto3.session.Session().client(
-                service,
-                endpoint_url=_config.endpoint_url,
-                region_name=_config.region,
-                aws_access_key_id="local",
-                aws_secret_access_key="local",  # noqa: S106 - a dummy; the server checks no signature
-                config=Config(
-                    parameter_validation=False,  # the server answers with the service's own error
-                    retries={"total_max_attempts": 1},
-                    max_pool_connections=64,
-                    connect_timeout=5,
-                    read_timeout=_TASK_SECONDS,
-                    s3={"addressing_style": "path"},
-                    proxies={},
-                ),
+            # Without its own check of parameters, a task fails with the service's error and not with botocore's.
+            _clients[service] = new_client(
+                _config, service, read_seconds=_TASK_SECONDS, attempts=1, check_parameters=False
             )
         return _clients[service]
 
@@ -99,6 +84,7 @@ def reuse_clients() -> None:
         del region, state_credentials  # one region, and roles are not assumed here
         return client_for(service)
 
+    module: Any
     for name, module in list(sys.modules.items()):
         if name.startswith("moto.stepfunctions.") and hasattr(module, "boto_client_for"):
             module.boto_client_for = boto_client_for
