@@ -87,7 +87,8 @@ def read_neighbours(paths: Iterable[Path]) -> dict[str, list[str]]:
 
 def tfidf_neighbours(terms: PreparedTerms, queries: Sequence[str], keep: int) -> dict[str, list[str]]:
     """The ``keep`` campaigns of largest TF-IDF cosine to each query, brute force; a cosine of 0 is no neighbour."""
-    weights = TfidfTransformer().fit_transform(terms.counts)  # rows of length 1, so the product is the cosine
+    # Damped counts are the stronger baseline on what people typed; rows have length 1, so the product is the cosine.
+    weights = TfidfTransformer(sublinear_tf=True).fit_transform(terms.counts)
     row_of = {campaign_id: row for row, campaign_id in enumerate(terms.campaign_ids)}
     rows = [row_of[query] for query in queries]
     found = {}
