@@ -38,7 +38,7 @@ def unanswered(state: Mapping[str, Any], answer: Any) -> Iterator[str]:
             yield path
 
 
-def test_validate_request(cloud: Cloud, states: States) -> None:
+def test_validate_request_answers_its_state(cloud: Cloud, states: States) -> None:
     """The plan has every name and URI that the workflow reads of it, and so has each channel."""
     cloud.put("exports/google/a.csv", test_validate_request.GOOGLE)
     values = {"request": {"exports": f"s3://{BUCKET}/exports"}, "execution": "run-1", "bucket": BUCKET}
