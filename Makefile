@@ -18,6 +18,8 @@ CAMPAIGNS ?= 2000
 SEED ?=
 ARGS ?=
 IMAGE ?= topic-model:local
+BASE_IMAGE ?=
+BUILD_ARGS ?=
 UV_VERSION := 0.13.8
 ASL_VALIDATOR_VERSION := 4.0.0
 
@@ -98,8 +100,8 @@ package: $(DEVELOPMENT_READY) ## Build the wheel and the functions' zip into dis
 	@$(BIN)/python -c 'import pathlib, workflow_functions.package as p; p.package_functions(pathlib.Path("dist/functions.zip"))'
 
 .PHONY: images
-images: ## Build the container image with Docker (IMAGE=topic-model:local)
-	docker build --file containers/Dockerfile --tag $(IMAGE) .
+images: $(BIN)/python ## Build the container image with Docker (IMAGE=name BASE_IMAGE=name)
+	@$(BIN)/python -m containers.build --tag $(IMAGE) $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) $(BUILD_ARGS)
 
 .PHONY: docs
 docs: $(DEVELOPMENT_READY) ## Write docs/cli.md anew from the commands' own help
