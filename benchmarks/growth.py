@@ -164,7 +164,9 @@ def _wait_for_ping(server: subprocess.Popen[bytes], port: int) -> None:
 
 
 def _payloads(scoring: Path) -> list[bytes]:
-    payloads, lines, size = [], [], 0
+    payloads: list[bytes] = []
+    lines: list[bytes] = []
+    size = 0
     for path in sorted(scoring.rglob("*.jsonl")):
         for line in path.open("rb"):
             if size + len(line) > PAYLOAD_BYTES:

@@ -1,7 +1,7 @@
 """What the defaults of topics and similarity were chosen by: ``python -m benchmarks.similarity EXPORTS [...]``.
 
-For each export with ground truth (JSON Lines whose records carry a ``vertical``; the shipped sample is made when none is
-given) it prints precision@5 of same-vertical neighbours for numbers of topics and shares of topics in the similarity,
+For each export with ground truth (JSON Lines whose records carry a ``vertical``; without one, the shipped sample) it
+prints precision@5 of same-vertical neighbours for numbers of topics and shares of topics in the similarity,
 beside TF-IDF cosine on the same terms. Sibling campaigns (one source cluster: the id before its last ``-``) can be left
 out with ``--no-siblings``: they are too easy.
 """
@@ -82,7 +82,8 @@ def _channels(export: Path) -> list[Path]:
 
 def _fingerprints(corpus: Corpus, rows: Any, num_topics: int, seed: int) -> Any:
     model = fit_lda(corpus, LdaSettings(num_topics=num_topics, seed=seed))
-    assert model is not None
+    if model is None:
+        raise RuntimeError("training stopped without being asked to")
     bags = corpus.matrix(rows)
     theta = model.infer_theta(bags.indptr, bags.indices, bags.data)
     return theta.astype(np.float32)

@@ -52,7 +52,7 @@ def c_npmi(model: TopicModel, corpus: Corpus) -> Any:
 def topic_diversity(model: TopicModel) -> float:
     """Share of distinct terms among the topics' ten most probable, in (0, 1]."""
     top = top_term_ids(model)
-    return len(np.unique(top)) / top.size
+    return float(len(np.unique(top)) / top.size)
 
 
 def completion_perplexity(model: TopicModel, corpus: Corpus) -> tuple[float, float, int]:
