@@ -36,6 +36,8 @@ STOP_GRACE_SECONDS = float(os.environ.get("LOCAL_AWS_STOP_SECONDS", "120"))
 SERVE_GRACE_SECONDS = min(30.0, STOP_GRACE_SECONDS)
 DEFAULT_ENTRY_POINT = "module:containers"
 
+# As in the image: one BLAS thread a process, so that a job's sums have the same order, and result, in each mode.
+_THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER", "SYSTEMROOT")
 
 # Runs in the child before the program: dies with the server's spawning thread even where the server is killed. A
@@ -272,7 +274,11 @@ class Runner:
     def _base_environment() -> dict[str, str]:
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         path = environment.get("PATH", os.defpath)
-        return environment | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{path}", "PYTHONUNBUFFERED": "1"}
+        return environment | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{path}",
+            "PYTHONUNBUFFERED": "1",
+            **_THREADS,
+        }
 
     def process_environment(self, launch: Launch) -> dict[str, str]:
         """The whole environment of a container in process mode."""

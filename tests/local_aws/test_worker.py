@@ -32,6 +32,8 @@ sys.stderr.write("to the log too\\n")
 THREADS = """
 import numpy, os
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_info
+print(*{pool["num_threads"] for pool in threadpool_info()})
 points = numpy.random.default_rng(7).random((2000, 64))
 product = points @ points.T
 print(numpy.allclose(product[3], [point @ points[3] for point in points]))
@@ -102,9 +104,11 @@ def test_a_module_runs_as_with_dash_m(folder: Path, forking: Runner, plain: Runn
         assert (container.wait(60), container.log_path.read_text()) == (4, "__main__ ['serve']\n")
 
 
-def test_thread_pools_work_after_the_fork(folder: Path, forking: Runner) -> None:
-    """A matrix product by OpenBLAS and a clustering by OpenMP are right in the child."""
-    assert run(folder, forking, THREADS) == (0, "True\nTrue\n")
+def test_thread_pools_work_after_the_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A matrix product by OpenBLAS and a clustering by OpenMP, with two threads each, are right in the child."""
+    monkeypatch.setattr("local_aws.runner._THREADS", {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"})
+    for runner in make_runner(tmp_path, LOCAL_AWS_WORKER_IMPORTS="numpy,sklearn.cluster"):
+        assert run(tmp_path, runner, THREADS) == (0, "2\nTrue\nTrue\n")
 
 
 def test_two_jobs_draw_different_random_numbers(folder: Path, forking: Runner) -> None:

@@ -69,6 +69,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Echoes lines in upper case; ``boom`` is refused with 400, ``crash`` ends the process."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         """Health and batching."""
@@ -109,9 +110,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A server that answers without delay."""
+    """A server that answers requests in parallel."""
 
-    disable_nagle_algorithm = True
     daemon_threads = True
 
 
