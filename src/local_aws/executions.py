@@ -110,9 +110,10 @@ def restore(config: LocalConfig) -> None:
     running = {execution.execution_arn for machine in machines.values() for execution in machine.executions}
     newest_first = sorted(_folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime, reverse=True)
     for position, path in enumerate(newest_first):
+        _, start = next(_lines(path), ("start", None))
+        if start is not None and start.get("executionArn") in running:
+            continue  # of this server: started since it listens
         stored = _stored(path)
-        if stored is not None and stored.execution_arn in running:
-            continue
         machine = machines.get(stored.state_machine_arn) if stored is not None else None
         if stored is None or machine is None or position >= MAX_KEPT:
             path.unlink(missing_ok=True)

@@ -33,7 +33,6 @@ MARKER = "local-aws.json"  # says that a folder is ours, so that a reset may del
 FORMAT = 1
 
 _PLUGS = ("s3_store", "stepfunctions", "sagemaker_jobs", "sagemaker_endpoints", "lambdas")
-_LATER_PLUGS = frozenset({"sagemaker_jobs", "sagemaker_endpoints", "lambdas"})
 _M_MMAP_THRESHOLD = -3  # malloc.h
 _HOSTS = frozenset({"127.0.0.1", "localhost", "host.docker.internal"})
 
@@ -159,16 +158,7 @@ def _give_back_large_buffers() -> None:
 
 
 def _plugs() -> list[ModuleType]:
-    modules = []
-    for name in _PLUGS:
-        full_name = f"local_aws.{name}"
-        try:
-            modules.append(importlib.import_module(full_name))
-        except ModuleNotFoundError as error:
-            if name not in _LATER_PLUGS or error.name != full_name:
-                raise
-            LOG.warning("%s is not there; its part of the local AWS is plain moto", full_name)
-    return modules
+    return [importlib.import_module(f"local_aws.{name}") for name in _PLUGS]
 
 
 def _stops_at(plug: ModuleType) -> int:
