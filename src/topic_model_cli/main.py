@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -67,6 +68,8 @@ app.add_typer(pipeline_app, name="pipeline")
 
 def main() -> None:
     """The console script's entry point."""
+    # What the workflow SDK's own imports say of themselves is no news to a user of this command.
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     app()
 
 

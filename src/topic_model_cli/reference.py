@@ -59,6 +59,8 @@ def _option_row(option: Any) -> str:
 def _default(option: Any) -> str:
     if option.required:
         return "required"
+    if isinstance(option.show_default, str):
+        return f"`{option.show_default}`"
     value = option.default
     if value is None or value is False:
         return ""

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from topic_model_cli.errors import RunNameError
-from topic_model_cli.local import DEFAULT_ROOT, RootOption
+from topic_model_cli.local import DEFAULT_ROOT, PortOption, RootOption
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 DEFAULT_RUNS = Path("runs")
@@ -27,6 +27,7 @@ def run(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default run-<date>-<time>-<random>.")] = None,
     root: RootOption = DEFAULT_ROOT,
+    port: PortOption = None,
     runs: Annotated[Path, typer.Option(help="Folder that receives a folder of results a run.")] = DEFAULT_RUNS,
     deploy: Annotated[
         bool, typer.Option("--deploy/--no-deploy", help="Put the model behind the endpoint, if it passes the gates.")
@@ -59,6 +60,7 @@ def run(
         verticals=verticals,
         folder=folder,
         root=root,
+        port=port,
         deploy=deploy,
     )
     run_workflow(plan)

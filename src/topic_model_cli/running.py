@@ -48,6 +48,7 @@ class RunPlan:
     verticals: Mapping[str, str]
     folder: Path
     root: Path
+    port: int | None
     deploy: bool
 
 
@@ -63,7 +64,7 @@ def run_workflow(plan: RunPlan) -> None:
     with ThreadPoolExecutor(max_workers=1) as pool:
         # The SDK that builds the definition takes seconds to import, the server seconds to start: both at once.
         building = pool.submit(_build_definition, plan.settings)
-        config = _local_aws(plan.root, console)
+        config = _local_aws(plan.root, plan.port, console)
         template = building.result()
     arn = execution.execution_arn(stacks.state_machine_arn(config), plan.name)
     history: StateHistory | None = None
@@ -93,7 +94,7 @@ def run_workflow(plan: RunPlan) -> None:
     _what_next(plan, summary, console)
 
 
-def _local_aws(root: Path, console: Console) -> LocalConfig:
+def _local_aws(root: Path, port: int | None, console: Console) -> LocalConfig:
     """The local AWS of ``root`` as it runs, whatever its mode; started as it is by default where it does not."""
     from local_aws import lifecycle
 
@@ -101,7 +102,7 @@ def _local_aws(root: Path, console: Console) -> LocalConfig:
         config = lifecycle.connect(root)
     except LocalAwsError:
         console.print(f"starting the local AWS (its state is in {root}) …", soft_wrap=True)
-        config = lifecycle.up(root)
+        config = lifecycle.up(root, port)
     return config
 
 
