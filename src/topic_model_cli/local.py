@@ -15,7 +15,8 @@ IMAGE_URI = "123456789012.dkr.ecr.us-east-1.amazonaws.com/topic-model:local"
 """The image as the workflow's requests name it; in docker mode a local tag stands for it."""
 
 PortOption = Annotated[
-    int | None, typer.Option(min=1, max=65_535, help="Port on 127.0.0.1 for the local AWS to start on.", show_default="4610")
+    int | None,
+    typer.Option(min=1, max=65_535, help="Port on 127.0.0.1 that the local AWS starts on.", show_default="4610"),
 ]
 RootOption = Annotated[Path, typer.Option(help="Folder that holds the local AWS's state.")]
 
@@ -29,10 +30,7 @@ class JobMode(StrEnum):
 
 @app.command()
 def up(
-    root: PortOption = Annotated[
-    int | None, typer.Option(min=1, max=65_535, help="Port on 127.0.0.1 for the local AWS to start on.", show_default="4610")
-]
-RootOption = DEFAULT_ROOT,
+    root: RootOption = DEFAULT_ROOT,
     port: PortOption = None,
     mode: Annotated[JobMode, typer.Option(help="Run jobs as processes, or in Docker containers.")] = JobMode.process,
     image: Annotated[str, typer.Option(help="Docker image of the jobs, for --mode docker.")] = "topic-model:local",
@@ -47,10 +45,7 @@ RootOption = DEFAULT_ROOT,
 
 
 @app.command()
-def down(root: PortOption = Annotated[
-    int | None, typer.Option(min=1, max=65_535, help="Port on 127.0.0.1 for the local AWS to start on.", show_default="4610")
-]
-RootOption = DEFAULT_ROOT) -> None:
+def down(root: RootOption = DEFAULT_ROOT) -> None:
     """Stop the local AWS, its jobs and its endpoints; the state stays on disk."""
     from local_aws import lifecycle
 
@@ -59,10 +54,7 @@ RootOption = DEFAULT_ROOT) -> None:
 
 
 @app.command()
-def status(root: PortOption = Annotated[
-    int | None, typer.Option(min=1, max=65_535, help="Port on 127.0.0.1 for the local AWS to start on.", show_default="4610")
-]
-RootOption = DEFAULT_ROOT) -> None:
+def status(root: RootOption = DEFAULT_ROOT) -> None:
     """Say whether the local AWS is up, where it answers and what runs in it."""
     from local_aws import lifecycle
 
@@ -80,10 +72,7 @@ RootOption = DEFAULT_ROOT) -> None:
 
 @app.command()
 def reset(
-    root: PortOption = Annotated[
-    int | None, typer.Option(min=1, max=65_535, help="Port on 127.0.0.1 for the local AWS to start on.", show_default="4610")
-]
-RootOption = DEFAULT_ROOT,
+    root: RootOption = DEFAULT_ROOT,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Stop the local AWS and delete its state: buckets, models, endpoints, tables. Folders under runs/ stay."""
