@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ STOP_GRACE_SECONDS = float(os.environ.get("LOCAL_AWS_STOP_SECONDS", "120"))
 """Seconds between SIGTERM and SIGKILL for jobs; SageMaker's 120 unless ``LOCAL_AWS_STOP_SECONDS`` shortens it."""
 SERVE_GRACE_SECONDS = min(30.0, STOP_GRACE_SECONDS)
 DEFAULT_ENTRY_POINT = "module:containers"
+_CREATION_SECONDS = 10.0
 
 # As in the image: one BLAS thread a process, so that a job's sums have the same order, and result, in each mode.
 _THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -172,16 +174,22 @@ class Container:
 
     def terminate(self) -> None:
         """Asks it to stop (SIGTERM to its first process, as SageMaker does), without waiting."""
-        if self.docker_name:
-            DockerRunner.signal(self.docker_name, "TERM")
-        else:
+        if not self.docker_name:
             self._process.send_signal(signal.SIGTERM, group=False)
+            return
+        deadline = time.monotonic() + _CREATION_SECONDS  # a container that docker run still makes takes no signal
+        while self._process.poll() is None and not DockerRunner.signal(self.docker_name, "TERM"):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.1)
 
     def kill(self) -> None:
         """Ends it and all it started at once."""
         if self.docker_name:
             DockerRunner.remove(self.docker_name)
         self._process.send_signal(signal.SIGKILL, group=True)
+        if self.docker_name:
+            DockerRunner.remove(self.docker_name)  # docker run may have made it since
 
     def stop(self, grace_seconds: float) -> int:
         """SIGTERM, and SIGKILL after the grace; returns the exit code."""
@@ -228,7 +236,9 @@ class Runner:
             self._worker = WorkerClient(imports, log, self.spawner.popen, self._base_environment())
         self._docker = DockerRunner(config) if config.mode == "docker" else None
         if self._docker:
+            self._docker.check_images()
             self._docker.remove_left_over()
+            self._docker.watch(self.spawner.popen)
 
     def start(self, launch: Launch) -> Container:
         """Starts a container and returns at once.
@@ -310,6 +320,8 @@ class Runner:
         """Ends the worker with all its jobs; plain processes must have been stopped by those who started them."""
         if self._worker:
             self._worker.close()
+        if self._docker:
+            self._docker.close()
         self.spawner.close()
 
 
