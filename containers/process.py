@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 
-from containers.contract import input_folder, output_folder, parse_arguments
+from containers.contract import EXIT_TERMINATED, input_folder, output_folder, parse_arguments
 from topic_model.artifact import Artifact, read_model, unpack
 from topic_model.errors import ArtifactError, SettingsError
 from topic_model.settings import (
@@ -23,6 +26,8 @@ def process(arguments: Sequence[str]) -> int:
     step = arguments[0] if arguments else None
     if step not in STEPS:
         raise SettingsError(f"unknown processing step {step!r}; expected one of {', '.join(STEPS)}")
+    # As a container's first process it would ignore SIGTERM, and be killed only when the platform's grace is over.
+    signal.signal(signal.SIGTERM, _stop)
     _print(STEPS[step](arguments[1:]))
     return 0
 
@@ -84,6 +89,10 @@ def build_neighbours(arguments: Sequence[str]) -> str:
         )
         version = lookups.write(output_folder("lookups"), output_folder("lookup-model"))
     return f"campaigns={len(lookups.lookup.campaigns)} unscored={len(lookups.unscored)} model_version={version}"
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(EXIT_TERMINATED)
 
 
 def _unpack_model(folder: Path) -> Artifact:

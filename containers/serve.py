@@ -204,10 +204,31 @@ def serve(arguments: Sequence[str]) -> int:
     workers = _workers()
     app = build_app(load_scorer())
     listener = _listener()
+    give_up_root()
     if workers == 1:
         _run_worker(app, listener)
         return 0
     return _supervise(app, listener, workers)
+
+
+def give_up_root() -> None:
+    """Become the unprivileged user that the image names, where the container was started as root.
+
+    Raises:
+        SettingsError: there is no such user.
+    """
+    name = os.environ.get("TOPIC_MODEL_SERVE_USER")
+    if not name or os.geteuid() != 0:
+        return
+    import pwd  # not on Windows, where there is no root either
+
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError as error:
+        raise SettingsError(f"TOPIC_MODEL_SERVE_USER is {name!r}; expected a user of the image, or nothing") from error
+    os.setgroups([])
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
 
 
 def _listener() -> socket.socket:
