@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,7 +35,9 @@ def _quiet_import() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in plain}
     _set_environment(plain)
     try:
-        yield
+        # Of pkg_resources, and of a comparison in the SDK's own code; neither is the reader's to mend.
+        with warnings.catch_warnings(action="ignore"):
+            yield
     finally:
         _set_environment(before)
         logging.getLogger().setLevel(root_level)
