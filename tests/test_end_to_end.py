@@ -246,3 +246,24 @@ def test_a_server_killed_during_a_run_is_told_and_comes_back(
     assert _until(serves)
     assert session.command("similar", "--root", "aws", "--keywords", "engagement ring, running shoes").returncode == 0
     assert session.command(*session.run("after-the-loss")).returncode == 0
+
+
+@pytest.mark.docker
+def test_the_same_run_in_containers(tmp_path: Path) -> None:
+    """In docker mode the same workflow runs in the real image, and the endpoint in a container answers."""
+    image = os.environ.get("TOPIC_MODEL_TEST_IMAGE", "topic-model:local")
+    found = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
+    if found.returncode:
+        pytest.skip(f"no image {image}: make images")
+    session = Session(tmp_path)
+    session.command("sample", "--out", "sample", "--campaigns", str(CAMPAIGNS))
+    up = ["local", "up", "--root", "aws", "--mode", "docker", "--image", image, "--port", str(free_port())]
+    try:
+        started = session.command(*up)
+        assert started.returncode == 0, started.stderr
+        done = session.command(*session.run("contained"), timeout=900)
+        assert done.returncode == 0, done.stdout + done.stderr
+        asked = session.command("similar", "--root", "aws", "--keywords", "engagement ring, running shoes")
+        assert asked.returncode == 0, asked.stderr
+    finally:
+        lifecycle.down(session.root)

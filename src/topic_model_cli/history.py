@@ -88,6 +88,7 @@ class StateHistory:
         self.ended = False
         self._mapped = set(_mapped_states(definition))
         self._looping = _looping_states(definition)
+        self._recovering = _recovering_states(definition)
         self._iterations: dict[int, int | None] = {0: None}
         self._current: dict[int, StateRun | None] = {0: None}
         self._told: set[int] = set()
@@ -159,7 +160,7 @@ class StateHistory:
             current = self._find(details["name"], iteration)
             if current is not None:
                 current.exited = event["timestamp"]
-                current.outcome = "caught" if current.error else "succeeded"
+                current.outcome = self._outcome(current)
         elif kind in _ENDED:
             self._end(event)
         elif current is not None:
@@ -182,6 +183,11 @@ class StateHistory:
             run.visits += 1
             run.exited, run.outcome = None, "running"
         return run
+
+    def _outcome(self, run: StateRun) -> Outcome:
+        if run.error is None:
+            return "succeeded"
+        return "caught" if run.name in self._recovering else "failed"
 
     def _find(self, name: str, iteration: int | None) -> StateRun | None:
         return next((run for run in self.runs if run.name == name and run.iteration == iteration), None)
@@ -255,20 +261,33 @@ def _mapped_states(definition: Mapping[str, Any]) -> Iterator[str]:
 
 def _looping_states(definition: Mapping[str, Any]) -> set[str]:
     """Names of the states from which a path leads back to themselves."""
-    looping = set()
-    for _, states in _scopes(definition):
-        following = {name: set(_followers(state)) for name, state in states.items()}
-        for name in states:
-            seen: set[str] = set()
-            waiting = set(following[name])
-            while waiting:
-                reached = waiting.pop()
-                if reached not in seen:
-                    seen.add(reached)
-                    waiting |= following.get(reached, set())
-            if name in seen:
-                looping.add(name)
-    return looping
+    return {
+        name
+        for _, states in _scopes(definition)
+        for name, state in states.items()
+        if name in _reachable(states, set(_followers(state)))
+    }
+
+
+def _recovering_states(definition: Mapping[str, Any]) -> set[str]:
+    """Names of the states whose Catch leads on to work, rather than only to telling of the failure and to Fail."""
+
+    def recovers(states: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
+        reached = _reachable(states, {catcher["Next"] for catcher in state.get("Catch", [])})
+        return any(states[name].get("Type") == "Succeed" or states[name].get("End") for name in reached)
+
+    return {name for _, states in _scopes(definition) for name, state in states.items() if recovers(states, state)}
+
+
+def _reachable(states: Mapping[str, Any], waiting: set[str]) -> set[str]:
+    """The given states and all that a path leads to from them."""
+    reached: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in reached and name in states:
+            reached.add(name)
+            waiting |= set(_followers(states[name]))
+    return reached
 
 
 def _followers(state: Mapping[str, Any]) -> Iterator[str]:

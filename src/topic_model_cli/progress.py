@@ -75,7 +75,7 @@ def settled_line(run: StateRun, now: datetime.datetime, note: str) -> str:
     if run.attempts > 1 and run.visits == 1:
         said.append(f"{run.attempts} attempts")
     if run.outcome in {"caught", "failed"} and run.error:
-        said.append(run.error)
+        said.append(run.error if run.outcome == "failed" else f"{run.error}; the workflow goes on")
     return _line(_MARKS[run.outcome][0], run, now, said)
 
 

@@ -161,10 +161,28 @@ def test_a_failure_that_the_workflow_expects_is_no_failure(aws: LocalConfig) -> 
     }
     _, history = _run(aws, "expected", definition, {})
 
+    assert next(run for run in history.runs if run.name == "Look").outcome == "failed"  # the execution failed after all
     assert history.failed() is None
     last = history.last_at_work()
     assert last is not None
     assert last.name == "Make"
+
+
+def test_an_error_that_the_workflow_goes_on_from_is_told_as_caught(aws: LocalConfig) -> None:
+    """On the way to success a caught error is no failure, and the line says that the workflow goes on."""
+    definition = {
+        "StartAt": "Look",
+        "States": {
+            "Look": {**MISSING_TABLE, "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Done"}], "End": True},
+            "Done": {"Type": "Succeed"},
+        },
+    }
+    described, history = _run(aws, "caught", definition, {})
+
+    assert described["status"] == "SUCCEEDED"
+    (look,) = history.newly_settled()
+    assert look.outcome == "caught"
+    assert "the workflow goes on" in settled_line(look, NOW, "")
 
 
 def test_a_loop_is_one_line_from_its_first_entry_to_its_last_exit(aws: LocalConfig) -> None:
