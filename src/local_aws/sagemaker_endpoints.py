@@ -30,6 +30,7 @@ from local_aws.saved_state import now, read_state, write_state
 logger = logging.getLogger(__name__)
 
 _USER = "sagemaker_endpoints"
+_ARN_PART = "endpoint/"
 _SHUTDOWN_GRACE_SECONDS = 3.0
 _RESTORE_WAIT_SECONDS = 60.0
 _CHANGING = frozenset({"Creating", "Updating", "SystemUpdating", "Deleting"})
@@ -365,7 +366,7 @@ def install(config: LocalConfig) -> None:
         setattr(SageMakerResponse, handler.__name__.removeprefix("_"), handler)
     endpoint_invocations.install(_serving)
     sagemaker_tags.install()
-    sagemaker_tags.register("endpoint/", lambda arn: current_book().endpoints.get(arn.rpartition("/")[2]))
+    sagemaker_tags.register(_ARN_PART, lambda arn: current_book().endpoints.get(arn.rpartition("/")[2]))
 
 
 def restore(config: LocalConfig) -> None:  # noqa: ARG001 - the plug contract's
@@ -382,6 +383,7 @@ def restore(config: LocalConfig) -> None:  # noqa: ARG001 - the plug contract's
             logger.warning("%s is passed over: %r", path, error)
         else:
             book.endpoints[endpoint.name] = endpoint
+    sagemaker_tags.restored(_ARN_PART)
 
 
 def shutdown() -> None:

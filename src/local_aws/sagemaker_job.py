@@ -188,9 +188,12 @@ class Job(ABC):
         except Exception as error:
             logger.exception("%s job %s", self.slug, self.name)
             status, reason = "Failed", f"InternalServerError: {error!r}"
-        if self._aborted:
+        if self._aborted and status != "Completed":
             status, reason = "Failed", SERVER_STOPPED
-        self._finish(status, reason)
+        try:
+            self._finish(status, reason)
+        except OSError:  # the disk is full: Describe is right, and a later server will say that the job was cut off
+            logger.exception("%s job %s is %s but cannot be saved", self.slug, self.name, status)
 
     def _finish(self, status: str, reason: str | None) -> None:
         self.process = {}

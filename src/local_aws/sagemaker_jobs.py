@@ -11,7 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
-from moto.sagemaker.exceptions import ResourceInUseException, ResourceNotFound, ValidationError
+from moto.sagemaker.exceptions import (
+    ResourceInUseException,
+    ResourceNotFound,
+    SagemakerClientError,
+    ValidationError,
+)
 from moto.sagemaker.responses import SageMakerResponse
 
 from local_aws import sagemaker_tags
@@ -32,6 +37,7 @@ KINDS: Mapping[str, type[Job]] = {
 _SHUTDOWN_GRACE_SECONDS = 5.0
 _USER = "sagemaker_jobs"
 _PAGE = 100
+_ARN_PART = "-job/"
 
 _store: list[JobStore] = []  # at most one: the local AWS that this process serves
 
@@ -44,7 +50,7 @@ def install(config: LocalConfig) -> None:
             setattr(SageMakerResponse, f"{verb}_{_snake(kind)}_job{'s' if verb == 'list' else ''}", handler)
     SageMakerResponse.list_training_jobs_for_hyper_parameter_tuning_job = _list_trials
     sagemaker_tags.install()
-    sagemaker_tags.register("-job/", _tags_holder)
+    sagemaker_tags.register(_ARN_PART, _tags_holder)
 
 
 def restore(config: LocalConfig) -> None:  # noqa: ARG001 - the plug contract's
@@ -55,8 +61,9 @@ def restore(config: LocalConfig) -> None:  # noqa: ARG001 - the plug contract's
         if job is not None:
             with store.lock:
                 store.jobs.setdefault((job.kind, job.name), job)
-    restored = list(store.jobs.values())
-    threading.Thread(target=_ship_logs, args=(restored,), name="saved-logs", daemon=True).start()
+    sagemaker_tags.restored(_ARN_PART)
+    saved = list(store.jobs.values())
+    threading.Thread(target=_ship_logs, args=(saved,), name="saved-logs", daemon=True).start()
     store.runner.warm_up()
 
 
@@ -123,7 +130,11 @@ def create_job(kind: str, request: Mapping[str, Any]) -> Job:
             )
         if store.closing:
             raise ValidationError(message="the local AWS is stopping")
-        job.prepare()
+        try:
+            job.prepare()
+        except OSError as error:
+            message = f"CapacityError: the local AWS cannot write {job.folder}: {error}; free some disk"
+            raise SagemakerClientError("ResourceLimitExceeded", message) from error
         store.jobs[(kind, job.name)] = job
         job.start()
     return job

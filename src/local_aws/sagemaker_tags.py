@@ -23,13 +23,30 @@ class TagsHolder(Protocol):
         """Writes them to disk."""
 
 
+class _Replayed:
+    """Stands for a resource that is not restored yet: the journal's tags are in the resource's own state too."""
+
+    def __init__(self) -> None:
+        self.tags: list[dict[str, str]] = []
+
+    def save(self) -> None:
+        """Nothing."""
+
+
 _finders: dict[str, Callable[[str], TagsHolder | None]] = {}
+_restored: set[str] = set()
 _moto: dict[str, Callable[[Any], ActionResult]] = {}
 
 
 def register(part: str, find: Callable[[str], TagsHolder | None]) -> None:
     """From now on ``find`` answers for the ARNs that contain ``part``."""
     _finders[part] = find
+    _restored.discard(part)
+
+
+def restored(part: str) -> None:
+    """The resources registered for ``part`` are back: an ARN that is not among them is an error from now on."""
+    _restored.add(part)
 
 
 def install() -> None:
@@ -39,30 +56,33 @@ def install() -> None:
         setattr(SageMakerResponse, name, handler)
 
 
-def _finder(arn: str) -> Callable[[str], TagsHolder | None] | None:
+def _part(arn: str) -> str | None:
     resource = arn.split(":", 5)[-1]
-    return next((find for part, find in _finders.items() if part in resource), None)
+    return next((part for part in _finders if part in resource), None)
 
 
-def _holder(arn: str) -> TagsHolder:
-    find = _finder(arn)
-    holder = find(arn) if find else None
+def _holder(part: str, arn: str) -> TagsHolder:
+    holder = _finders[part](arn)
     if holder is None:
+        if part not in _restored:
+            return _Replayed()
         raise ValidationError(message=f"Could not find the resource {arn}")
     return holder
 
 
 def _list(self: Any) -> ActionResult:
     arn = validated_request(self.body, "ListTags")["ResourceArn"]
-    return ActionResult({"Tags": _holder(arn).tags}) if _finder(arn) else _moto["list_tags"](self)
+    part = _part(arn)
+    return ActionResult({"Tags": _holder(part, arn).tags}) if part else _moto["list_tags"](self)
 
 
 def _add(self: Any) -> ActionResult:
     request = validated_request(self.body, "AddTags")
     arn = request["ResourceArn"]
-    if not _finder(arn):
+    part = _part(arn)
+    if part is None:
         return _moto["add_tags"](self)
-    holder = _holder(arn)
+    holder = _holder(part, arn)
     tags = {tag["Key"]: tag for tag in [*holder.tags, *request["Tags"]]}
     if len(tags) > _MAX_TAGS:
         raise ValidationError(message=f"{len(tags)} tags; a resource has {_MAX_TAGS} at most")
@@ -74,9 +94,10 @@ def _add(self: Any) -> ActionResult:
 def _delete(self: Any) -> ActionResult:
     request = validated_request(self.body, "DeleteTags")
     arn = request["ResourceArn"]
-    if not _finder(arn):
+    part = _part(arn)
+    if part is None:
         return _moto["delete_tags"](self)
-    holder = _holder(arn)
+    holder = _holder(part, arn)
     holder.tags = [tag for tag in holder.tags if tag["Key"] not in request["TagKeys"]]
     holder.save()
     return EmptyResult()

@@ -80,14 +80,14 @@ def test_docker_commands_bind_to_loopback_and_carry_the_folders_label(
 
 
 class TestDocker:
-    """In real containers; the toy runs in the image that LOCAL_AWS_TEST_IMAGE names."""
+    """In real containers; the toy runs with the Python of the project's image, or of the one TOPIC_MODEL_IMAGE names."""
 
     pytestmark = pytest.mark.docker
 
     @pytest.fixture
     def runner(self, tmp_path: Path) -> Iterator[Runner]:
         """A runner in Docker mode."""
-        image = os.environ.get("LOCAL_AWS_TEST_IMAGE", "python:3.11-slim")
+        image = os.environ.get("TOPIC_MODEL_IMAGE", "topic-model:local")
         runner = Runner(LocalConfig(tmp_path / "root", 4610, "docker", {"toy": image}))
         yield runner
         runner.close()

@@ -32,14 +32,15 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalConfig]:
     with toy_aws(tmp_path_factory.mktemp("endpoints") / "root") as config:
         config.client("s3").create_bucket(Bucket="models")
         put(config, "models", good=archive("weights"))
+        make_model(config, "plain")
+        make_config(config, "plain", {"ModelName": "plain"})
+        make_endpoint(config, "plain", "plain")
         yield config
 
 
 def test_an_endpoint_answers_from_its_models_own_process(aws: LocalConfig) -> None:
     """The artifact is unpacked for a process that gets the body, the content type and the model's variables."""
-    make_model(aws, "plain")
-    make_config(aws, "plain", {"ModelName": "plain"})
-    shown = make_endpoint(aws, "plain", "plain")
+    shown = aws.client("sagemaker").describe_endpoint(EndpointName="plain")
     assert shown["EndpointStatus"] == "InService"
     assert shown["ProductionVariants"][0]["CurrentInstanceCount"] == 1
     answer = invoke(aws, "plain", b"a\nb", ContentType="application/jsonlines")
@@ -214,5 +215,8 @@ def test_requests_at_fault_are_refused(aws: LocalConfig) -> None:
         sagemaker.create_endpoint(EndpointName="plain", EndpointConfigName="plain")
     with pytest.raises(ClientError, match="regular expression"):
         sagemaker.create_endpoint(EndpointName="under_score", EndpointConfigName="plain")
+    make_model(aws, "hopeless", TOY_EXIT="1")
+    make_config(aws, "hopeless", {"ModelName": "hopeless"})
+    make_endpoint(aws, "hopeless", "hopeless")
     with pytest.raises(ClientError, match="can only be deleted"):
-        sagemaker.update_endpoint(EndpointName="failing-good", EndpointConfigName="plain")
+        sagemaker.update_endpoint(EndpointName="hopeless", EndpointConfigName="plain")

@@ -61,6 +61,7 @@ def restarted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         make_model(first, "kept")
         make_config(first, "kept", {"ModelName": "kept"})
         make_endpoint(first, "kept", "kept")
+        sagemaker.add_tags(ResourceArn=before["TrainingJobArn"], Tags=[{"Key": "owner", "Value": "me"}])
         server_process = who(first, "kept")["pid"]
         wait_for(lambda: keys(first, "data", "checkpoints/step.txt"))
         if request.param == "killed":
@@ -100,3 +101,10 @@ def test_an_endpoint_serves_again(restarted: Restarted) -> None:
     assert about["version"] == "kept" and about["pid"] != restarted.server_process
     assert not is_running(restarted.server_process)
     assert settled(restarted.aws, "kept")["EndpointStatus"] == "InService"
+
+
+def test_tags_are_kept_and_their_journal_replays_in_peace(restarted: Restarted) -> None:
+    """Tags given after the creation are there, and the server's log has no error."""
+    listed = restarted.aws.client("sagemaker").list_tags(ResourceArn=restarted.finished["TrainingJobArn"])
+    assert listed["Tags"] == [{"Key": "owner", "Value": "me"}]
+    assert "ERROR" not in (restarted.aws.root / "server.log").read_text()

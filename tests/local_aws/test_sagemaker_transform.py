@@ -129,7 +129,7 @@ def test_a_refused_request_fails_the_job_with_the_models_words(aws: LocalConfig)
     [
         ("crashed", b"crash\n", {}, "line"),
         ("unstarted", b"x\n", {"TOY_EXIT": "1"}, "exit code 9"),
-        ("sick", b"x\n", {"TOY_SICK": "1"}, "did not pass the ping health check"),
+        pytest.param("sick", b"x\n", {"TOY_SICK": "1"}, "did not pass the ping health check", marks=pytest.mark.slow),
         ("large", b"x" * 1_100_000, {}, "larger than MaxPayloadInMB"),
     ],
 )

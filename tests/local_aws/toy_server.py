@@ -31,7 +31,7 @@ def free_port() -> int:
 @contextlib.contextmanager
 def toy_aws(root: Path, **environment: str) -> Iterator[LocalConfig]:
     """A local AWS of its own process in ``root``, stopped at the end."""
-    told = {"LOCAL_AWS_STOP_SECONDS": "1", "LOCAL_AWS_STARTUP_SECONDS": "5", "LOCAL_AWS_WORKER_IMPORTS": "json"}
+    told = {"LOCAL_AWS_STOP_SECONDS": "1", "LOCAL_AWS_STARTUP_SECONDS": "20", "LOCAL_AWS_WORKER_IMPORTS": "json"}
     told |= environment
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
