@@ -67,7 +67,7 @@ def compare(export: Path, verticals: dict[str, str], work: Path, arguments: argp
     print(f"  TF-IDF cosine {_precision(cosine, truth, allowed):.3f}")
     print("  topics " + "".join(f"  w={weight:<5g}" for weight in WEIGHTS))
     for multiple in MULTIPLES:
-        num_topics = max(2, min(len(corpus.training_rows) - 1, round(multiple * len(rows) ** 0.5)))
+        num_topics = max(2, min(len(corpus.training_rows) - 1, round(multiple * len(corpus.training_rows) ** 0.5)))
         theta = _fingerprints(corpus, rows, num_topics, arguments.seed)
         roots = CampaignIndex(theta, weights, NeighbourSettings()).roots
         topic = roots @ roots.T

@@ -127,7 +127,7 @@ class NeighbourSettings(StrictSettings):
     """Neighbours, clusters and recommendations."""
 
     topic_weight: float = Field(
-        0.3, ge=0, le=1, description="share of the topics in the similarity; the rest is idf-weighted term overlap"
+        0.2, ge=0, le=1, description="share of the topics in the similarity; the rest is idf-weighted term overlap"
     )
     shortlist: int = Field(
         200, ge=1, le=10_000, description="nearest campaigns by each measure that the blend is computed for"
