@@ -72,6 +72,13 @@ def hash_of(*parts: bytes | npt.NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
+def joined_ranges(starts: IntArray, lengths: IntArray) -> IntArray:
+    """The integers of several ranges, one behind the other: where the entries of some compressed sparse rows stand."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.repeat(starts - (ends - lengths), lengths) + np.arange(total)
+
+
 def csr(weights: npt.ArrayLike, indices: npt.ArrayLike, indptr: npt.ArrayLike, n_columns: int) -> Any:
     """A compressed-sparse-row matrix from its three arrays."""
     pointers = np.asarray(indptr)

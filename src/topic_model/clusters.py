@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
+from threadpoolctl import threadpool_limits
 
 from topic_model.arrays import Float32Array, FloatArray, IntArray
 from topic_model.errors import CorpusError
@@ -56,7 +57,9 @@ def cluster_campaigns(
     roots = np.sqrt(theta)
     number = resolve_num_clusters(settings, *theta.shape)
     kind = KMeans if len(theta) <= KMEANS_LIMIT else MiniBatchKMeans
-    found = kind(number, n_init=4, random_state=settings.seed).fit(roots)
+    # One thread: sums of many depend on who comes first, and equal input must give equal clusters.
+    with threadpool_limits(1):
+        found = kind(number, n_init=4, random_state=settings.seed).fit(roots)
     sizes = np.bincount(found.labels_, minlength=number)
     order = np.argsort(-sizes, kind="stable")
     order = order[sizes[order] > 0]

@@ -59,7 +59,7 @@ def resolve_num_topics(settings: LdaSettings, n_campaigns: int) -> int:
     """K for a number of training campaigns.
 
     'auto' is 2 sqrt(n), at least 2, at most 100 and fewer than the campaigns: the value at which neighbours were best
-    on intents, product categories and shoppers' queries (docs/decisions/0002-topic-model.md).
+    on intents, product categories and shoppers' queries (docs/decisions/0005-topic-model.md).
 
     Raises:
         CorpusError: fewer training campaigns than the topics asked for.
@@ -212,13 +212,15 @@ def _start(corpus: Corpus, rows: IntArray, settings: LdaSettings, num_topics: in
         return random.gamma(100.0, 0.01, (num_topics, len(corpus.vocabulary)))
     from sklearn.decomposition import NMF
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
     if len(rows) > settings.start_sample:
         rows = np.sort(random.choice(rows, settings.start_sample, replace=False))
     weights = tf_idf(corpus.matrix(rows))
     num_parts = min(num_topics, *weights.shape)
     factors = NMF(num_parts, init="nndsvda", max_iter=60, tol=1e-3, random_state=settings.seed)
-    with warnings.catch_warnings():
+    # One thread: its products are too small to share, and its result must not depend on the number of cores.
+    with warnings.catch_warnings(), threadpool_limits(1):
         # A start need not have converged: the passes that follow go on from it.
         warnings.simplefilter("ignore", ConvergenceWarning)
         factors.fit(weights)

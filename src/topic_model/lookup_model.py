@@ -17,7 +17,7 @@ from topic_model.clusters import Clusters
 from topic_model.errors import ArtifactError, ArtifactMismatchError
 from topic_model.model import TopicModel
 from topic_model.neighbours import CampaignIndex
-from topic_model.recommend import KeywordTable, Recommender, keyword_key, recommendation_record
+from topic_model.recommend import KeywordTable, Recommender, exclusions, keyword_key, recommendation_record
 from topic_model.settings import NeighbourSettings
 from topic_model.text import Tokenizer, campaign_phrases
 from topic_model.weighting import tf_idf
@@ -79,8 +79,8 @@ class LookupModel:
                     theta,
                     rows,
                     similarities,
-                    own=self.recommender.ids_of(keyword_key(tokenizer.terms(phrase)) for phrase in phrases.keywords),
-                    negatives=phrases.negatives,
+                    own=self.recommender.ids_of(map(keyword_key, tokenizer.pipe(phrases.keywords))),
+                    excluded=exclusions(phrases.negatives, tokenizer),
                     number=self.settings.num_recommendations if num_recommendations is None else num_recommendations,
                 )
             ],
@@ -101,25 +101,27 @@ class LookupModel:
                 "campaign_id": self.campaigns[row].campaign_id,
                 "name": self.campaigns[row].name,
                 "channel": self.campaigns[row].channel,
-                "similarity": float(similarity),
-                "shared_topics": self._shared_topics(theta, row),
+                "similarity": similarity,
+                "shared_topics": shared_topics,
                 "shared_terms": self._shared_terms(dense, row),
             }
-            for row, similarity in zip(rows.tolist(), similarities.tolist(), strict=True)
+            for row, similarity, shared_topics in zip(
+                rows.tolist(), similarities.tolist(), self._shared_topics(theta, rows), strict=True
+            )
         ]
 
-    def _shared_topics(self, theta: FloatArray, row: int) -> list[dict[str, Any]]:
-        """The topics that make up the two campaigns' Bhattacharyya coefficient: at most 3, of a tenth of it or more."""
-        parts = np.sqrt(theta) * self.index.roots[row]
-        whole = float(parts.sum())
+    def _shared_topics(self, theta: FloatArray, rows: IntArray) -> list[list[dict[str, Any]]]:
+        """The topics that make up the Bhattacharyya coefficient with each row: at most 3, of a tenth of it or more."""
+        parts = np.sqrt(theta) * self.index.roots[rows]
+        shares = parts / np.maximum(parts.sum(axis=1, keepdims=True), 1e-12)
+        order = np.argsort(-parts, axis=1, kind="stable")[:, :3]
         return [
-            {
-                "topic": int(topic),
-                "share": round(float(parts[topic]) / whole, 4),
-                "terms": self.model.topic_terms[topic][:4],
-            }
-            for topic in np.argsort(-parts, kind="stable")[:3]
-            if parts[topic] >= 0.1 * whole
+            [
+                {"topic": topic, "share": round(share, 4), "terms": self.model.topic_terms[topic][:4]}
+                for topic, share in zip(topics, best, strict=True)
+                if share >= 0.1
+            ]
+            for topics, best in zip(order.tolist(), np.take_along_axis(shares, order, axis=1).tolist(), strict=True)
         ]
 
     def _shared_terms(self, dense: FloatArray, row: int) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,17 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from topic_model.arrays import Float32Array, csr, write_json, written_whole
 from topic_model.artifact import Artifact, pack, read_model
 from topic_model.clusters import cluster_campaigns
+from topic_model.corpus import read_prepared
 from topic_model.errors import ArtifactMismatchError, CorpusError
 from topic_model.lookup_model import KnownCampaign, LookupModel, top_topics, write_lookup_model
 from topic_model.model import TopicModel
 from topic_model.neighbours import CampaignIndex
 from topic_model.projection import MAX_POINTS, project
-from topic_model.recommend import Recommender, build_keyword_table, recommendation_record
+from topic_model.recommend import Recommender, build_keyword_table, exclusions, recommendation_record
 from topic_model.settings import NeighbourSettings
 from topic_model.text import Tokenizer
 from topic_model.weighting import inverse_document_frequency, tf_idf
@@ -38,13 +39,13 @@ def build_lookups(model_artifact: Artifact, prepared: Path, fingerprints: Path, 
     ``fingerprints`` holds the answers of the batch transform, a JSON line a campaign.
 
     Raises:
-        ArtifactMismatchError: fingerprints of another model.
-        CorpusError: no campaign has a fingerprint, or fewer campaigns than clusters.
+        ArtifactMismatchError: fingerprints of another model, or not of the prepared campaigns.
+        CorpusError: no campaign has a fingerprint, a file is damaged, or fewer campaigns than clusters.
     """
     model = read_model(model_artifact)
     scored, unscored = _read_fingerprints(fingerprints, model, model_artifact.model_version)
     files = sorted(prepared.glob("**/campaigns.parquet"))
-    prepared_campaigns = _read_prepared(files, scored, model)
+    prepared_campaigns = _read_prepared(files, scored, {entry["campaign_id"] for entry in unscored}, model)
     ids = [campaign.campaign_id for campaign in prepared_campaigns.campaigns]
     theta = np.stack([scored[campaign_id] for campaign_id in ids])
     counts = prepared_campaigns.counts
@@ -63,27 +64,26 @@ def build_lookups(model_artifact: Artifact, prepared: Path, fingerprints: Path, 
         Recommender(table, model, theta),
         settings,
     )
-    return Lookups(lookup, prepared_campaigns.negatives, unscored, model_artifact.manifest)
+    negatives = prepared_campaigns.negatives
+    excludes = {negative: exclusions([negative], tokenizer) for negative in set(chain.from_iterable(negatives))}
+    excluded = [[parts for negative in own for parts in excludes[negative]] for own in negatives]
+    return Lookups(lookup, excluded, unscored, model_artifact.manifest)
 
 
 @dataclass(frozen=True)
 class Lookups:
-    """The lookup model with what only the batch knows."""
+    """The lookup model with what only the batch knows; ``excluded`` is what each campaign's negatives exclude."""
 
     lookup: LookupModel
-    negatives: Sequence[Sequence[str]]
+    excluded: Sequence[Sequence[frozenset[str]]]
     unscored: Sequence[dict[str, str]]
     model_manifest: dict[str, Any]
 
     def write(self, out: Path, model_out: Path) -> str:
         """Write ``lookups/`` and the lookup model's ``model.tar.gz``; returns the lookup model's version."""
-        artifact = model_out.parent / f".{model_out.name}.artifact"
-        try:
-            version = write_lookup_model(self.lookup, artifact, self.model_manifest)
-            model_out.mkdir(parents=True, exist_ok=True)
-            pack(artifact, model_out / "model.tar.gz")
-        finally:
-            shutil.rmtree(artifact, ignore_errors=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            version = write_lookup_model(self.lookup, Path(scratch), self.model_manifest)
+            pack(Path(scratch), model_out / "model.tar.gz")
         self._write_documents(out, version)
         self._write_rows(out, version)
         return version
@@ -179,7 +179,7 @@ class Lookups:
                         neighbours,
                         similarities,
                         own=lookup.recommender.own_keywords(row),
-                        negatives=self.negatives[row],
+                        excluded=self.excluded[row],
                         number=lookup.settings.num_recommendations,
                     )
                 ],
@@ -195,11 +195,18 @@ class _PreparedCampaigns:
     counts: Any
 
 
-def _read_prepared(files: list[Path], scored: dict[str, Float32Array], model: TopicModel) -> _PreparedCampaigns:
+def _read_prepared(
+    files: list[Path], scored: dict[str, Float32Array], unscored: set[str], model: TopicModel
+) -> _PreparedCampaigns:
     columns = [*KnownCampaign.__slots__, "terms", "term_counts", "negatives"]
     if not files:
         raise CorpusError("no prepared channel; expected campaigns.parquet of each channel")
-    table = pa.concat_tables(pq.read_table(file, columns=columns) for file in files).combine_chunks()
+    table = read_prepared(files, columns)
+    if lost := [name for name in table["campaign_id"].to_pylist() if name not in scored and name not in unscored]:
+        raise ArtifactMismatchError(
+            f"{len(lost)} prepared campaigns have neither a fingerprint nor a reason for none, {lost[0]!r} for one; "
+            "score all prepared campaigns"
+        )
     table = table.filter(pc.is_in(table["campaign_id"], value_set=pa.array(list(scored), pa.string())))
     table = table.take(pc.sort_indices(table["campaign_id"])).combine_chunks()
     if table.num_rows != len(scored):
@@ -238,19 +245,22 @@ def _read_fingerprints(
             for number, line in enumerate(stream, start=1):
                 if not line.strip():
                     continue
-                answer = orjson.loads(line)
-                if "error" in answer:
-                    reason = str(answer["error"].get("message"))
-                    unscored.append({"campaign_id": str(answer.get("campaign_id")), "reason": reason})
-                    continue
-                if answer["model_version"] != model_version:
+                try:
+                    answer = orjson.loads(line)
+                    campaign_id = str(answer["campaign_id"])
+                    if "error" in answer:
+                        unscored.append({"campaign_id": campaign_id, "reason": str(answer["error"]["message"])})
+                        continue
+                    version, theta = answer["model_version"], np.array(answer["fingerprint"], dtype=np.float32)
+                except (ValueError, KeyError, TypeError) as error:
+                    message = f"{path.name} line {number} is no answer of the scoring model ({error}); score again"
+                    raise CorpusError(message) from error
+                if version != model_version or theta.shape != (model.num_topics,):
                     raise ArtifactMismatchError(
-                        f"{path.name} line {number} was scored by model {answer['model_version']}, expected "
-                        f"{model_version}; score the campaigns with the model of this run"
+                        f"{path.name} line {number} was scored by model {version} with {theta.size} topics, expected "
+                        f"{model_version} with {model.num_topics}; score the campaigns with the model of this run"
                     )
-                scored[answer["campaign_id"]] = np.array(answer["fingerprint"], dtype=np.float32)
+                scored[campaign_id] = theta
     if not scored:
         raise CorpusError(f"no campaign has a fingerprint ({len(unscored)} have no known terms); check the exports")
-    if any(len(theta) != model.num_topics for theta in scored.values()):
-        raise ArtifactMismatchError(f"fingerprints have another number of topics than the model ({model.num_topics})")
     return scored, unscored

@@ -18,6 +18,7 @@ def project(theta: Float32Array, seed: int) -> FloatArray:
     """
     from sklearn.manifold import TSNE
     from sklearn.neighbors import NearestNeighbors
+    from threadpoolctl import threadpool_limits
 
     roots = np.sqrt(theta)
     n = len(roots)
@@ -25,9 +26,12 @@ def project(theta: Float32Array, seed: int) -> FloatArray:
         return np.column_stack([(np.arange(n) + 0.5) / max(n, 1), np.full(n, 0.5)])
     sample = np.sort(np.random.RandomState(seed).permutation(n)[:SAMPLE])
     # init by random: PCA of few topics can give a constant column, which scikit-learn divides by.
-    spread = TSNE(
+    spreading = TSNE(
         perplexity=min(30.0, (len(sample) - 1) / 3), init="random", max_iter=500, random_state=seed, n_jobs=1
-    ).fit_transform(roots[sample])
+    )
+    # Its steps are too short to share: threads that wait for each other took five times the time on a busy machine.
+    with threadpool_limits(1):
+        spread = spreading.fit_transform(roots[sample])
     positions = np.empty((n, 2))
     positions[sample] = spread
     rest = np.setdiff1d(np.arange(n), sample)

@@ -10,13 +10,13 @@ wording. The score of a keyword, in [0, 1], is ``support * fit * demand * effici
 - efficiency: e / (1 + e), e the conversions a unit of cost over the average of all keywords, smoothed by one average
   conversion; 0.5 where the export has no conversions or cost.
 
-A campaign's own keywords and whatever its negative keywords exclude are never recommended.
+A campaign's own keywords, in whatever wording, and what its negative keywords exclude are never recommended.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,15 +25,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from topic_model.arrays import Float32Array, FloatArray, IntArray, csr
-from topic_model.corpus import Vocabulary
+from topic_model.arrays import Float32Array, FloatArray, IntArray, csr, joined_ranges
+from topic_model.corpus import Vocabulary, read_prepared
 from topic_model.model import TopicModel
 from topic_model.text import Tokenizer
 
 FIGURES = ("clicks", "conversions", "cost")
-_SHORTLIST = 60
 _WORD = re.compile(r"\w+")
 
 
@@ -91,7 +89,7 @@ def build_keyword_table(
 ) -> KeywordTable:
     """The keyword table of the campaigns named, in their order, from prepared channels."""
     columns = ["campaign_id", "keywords", *(f"keyword_{name}" for name in FIGURES)]
-    table = pa.concat_tables(pq.read_table(file, columns=columns) for file in files).combine_chunks()
+    table = read_prepared(files, columns)
     position = pc.index_in(pa.array(campaign_ids, pa.string()), value_set=table["campaign_id"].combine_chunks())
     table = table.take(position).combine_chunks()
     lists = table["keywords"].combine_chunks()
@@ -104,7 +102,7 @@ def build_keyword_table(
     ).astype(np.float64)
 
     distinct = encoded.dictionary.to_pylist()
-    keys = [keyword_key(tokenizer.terms(phrase)) for phrase in distinct]
+    keys = [keyword_key(terms) for terms in tokenizer.pipe(distinct)]
     used = np.bincount(codes, minlength=len(distinct))
     # The most used wording stands for a key; among equals the shortest, then the first by alphabet.
     best: dict[str, int] = {}
@@ -158,6 +156,23 @@ def _keyword_terms(keys: Sequence[str], vocabulary: Vocabulary) -> Any:
     return csr(np.ones(len(indices), dtype=np.float32), np.array(indices, dtype=np.int32), indptr, len(vocabulary))
 
 
+def exclusions(negatives: Iterable[str], tokenizer: Tokenizer) -> list[frozenset[str]]:
+    """What each negative phrase excludes: keywords that have all of a set's terms and words.
+
+    As with the platforms' broad negatives, all words of a phrase must be there, in any order. A word counts by its
+    terms, so that ``shoes`` excludes ``running shoe`` too, and by itself where it has none (``best``, ``2025``).
+    """
+    found = []
+    for negative in negatives:
+        words = negative.split()
+        parts: set[str] = set()
+        for word, terms in zip(words, tokenizer.pipe(words), strict=True):
+            parts.update(terms or _WORD.findall(word))
+        if parts:
+            found.append(frozenset(parts))
+    return found
+
+
 class Recommender:
     """Ranks keywords for campaigns; holds what is the same for all of them."""
 
@@ -183,53 +198,44 @@ class Recommender:
         similarities: FloatArray,
         *,
         own: IntArray,
-        negatives: Collection[str],
+        excluded: Sequence[frozenset[str]],
         number: int,
     ) -> list[Recommendation]:
         """At most ``number`` keywords that the neighbours use and the campaign lacks, best first.
 
-        ``neighbours`` are rows of the table, ``own`` the campaign's keyword ids, ``negatives`` its normalised negative
-        phrases: a keyword that has all words of one is left out, as the platforms' broad negatives do.
+        ``neighbours`` are rows of the table, ``own`` the campaign's keyword ids, ``excluded`` what its negative
+        keywords exclude: see :func:`exclusions`.
         """
-        if not len(neighbours) or not number:
+        if not len(neighbours) or not number or not similarities.any():
             return []
         table = self._table
-        starts, stops = table.indptr[neighbours], table.indptr[neighbours + 1]
-        lengths = stops - starts
-        ends = np.cumsum(lengths)
-        where = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1])
-        weight = np.repeat(similarities, lengths)
-        found, inverse = np.unique(table.keywords[where], return_inverse=True)
-        summed = np.bincount(inverse, weight, minlength=len(found))
-        summed[np.isin(found, own, assume_unique=False)] = 0
-        # The whole formula is worked out for the best supported alone; a rest with little support cannot win.
-        shortlist = np.argsort(-summed, kind="stable")[: max(_SHORTLIST, 3 * number)]
-        shortlist = shortlist[summed[shortlist] > 0]
-        if not len(shortlist):
-            return []
-        place = np.full(len(found), -1)
-        place[shortlist] = np.arange(len(shortlist))
-        use = place[inverse]
-        used = use >= 0
-        figures = table.figures[where[used]]
-        clicks, conversions, cost = (_sum_by(use[used], figures[:, column], len(shortlist)) for column in range(3))
-        support = summed[shortlist] / similarities.sum()
-        campaigns = np.bincount(use[used], minlength=len(shortlist))
+        starts = table.indptr[neighbours]
+        lengths = table.indptr[neighbours + 1] - starts
+        uses = joined_ranges(starts, lengths)
+        keywords, use = np.unique(table.keywords[uses], return_inverse=True)
+        summed = np.bincount(use, np.repeat(similarities, lengths), minlength=len(keywords))
+        campaigns = np.bincount(use, minlength=len(keywords))
+        figures = table.figures[uses]
+        clicks, conversions, cost = (_sum_by(use, figures[:, column], len(keywords)) for column in range(3))
         score = (
-            support * self._fit(theta, found[shortlist]) * self._demand(clicks) * self._efficiency(conversions, cost)
+            summed
+            / similarities.sum()
+            * self._fit(theta, keywords)
+            * self._demand(clicks)
+            * self._efficiency(conversions, cost)
         )
-        excluded = [frozenset(_WORD.findall(negative)) for negative in negatives]
+        lacking = np.flatnonzero((summed > 0) & ~np.isin(keywords, own))
         chosen: list[Recommendation] = []
-        for best in np.lexsort((found[shortlist], -np.round(score, 9))):
-            phrase = table.phrases[int(found[shortlist[best]])]
-            if _is_excluded(phrase, table.keys[int(found[shortlist[best]])], excluded):
+        for best in lacking[np.lexsort((keywords[lacking], -np.round(score[lacking], 9)))]:
+            keyword = int(keywords[best])
+            if _is_excluded(table.phrases[keyword], table.keys[keyword], excluded):
                 continue
             chosen.append(
                 Recommendation(
-                    phrase,
+                    table.phrases[keyword],
                     round(float(score[best]), 6),
                     int(campaigns[best]),
-                    round(float(summed[shortlist[best]]) / int(campaigns[best]), 6),
+                    round(float(summed[best]) / int(campaigns[best]), 6),
                     *(_figure(values[best]) for values in (clicks, conversions, cost)),
                 )
             )
@@ -239,13 +245,14 @@ class Recommender:
 
     def _fit(self, theta: FloatArray, keywords: IntArray) -> FloatArray:
         terms = self._table.terms
-        fits = np.full(len(keywords), 0.5)  # a keyword without a known term says nothing for or against
-        for position, keyword in enumerate(keywords):
-            ids = terms.indices[terms.indptr[keyword] : terms.indptr[keyword + 1]]
-            if len(ids):
-                lift = float((self._lift[ids] @ theta).mean())
-                fits[position] = lift / (1 + lift)
-        return fits
+        starts = terms.indptr[keywords]
+        lengths = terms.indptr[keywords + 1] - starts
+        distinct, place = np.unique(terms.indices[joined_ranges(starts, lengths)], return_inverse=True)
+        lift = (self._lift[distinct] @ theta)[place]
+        sums = np.bincount(np.repeat(np.arange(len(keywords)), lengths), lift, minlength=len(keywords))
+        mean = sums / np.maximum(lengths, 1)
+        # A keyword without a known term says nothing for or against.
+        return np.asarray(np.where(lengths > 0, mean / (1 + mean), 0.5), dtype=np.float64)
 
     def _demand(self, clicks: FloatArray) -> FloatArray:
         most = self._table.totals[0]
@@ -270,11 +277,11 @@ def _sum_by(groups: IntArray, values: Float32Array, number: int) -> FloatArray:
     return np.asarray(sums, dtype=np.float64)
 
 
-def _is_excluded(phrase: str, key: str, negatives: Sequence[frozenset[str]]) -> bool:
-    if not negatives:
+def _is_excluded(phrase: str, key: str, excluded: Sequence[frozenset[str]]) -> bool:
+    if not excluded:
         return False
-    words = frozenset(_WORD.findall(phrase)) | frozenset(_WORD.findall(key))
-    return any(negative and negative <= words for negative in negatives)
+    parts = {*_WORD.findall(phrase), *key.split(" ")}
+    return any(every <= parts for every in excluded)
 
 
 def _figure(value: float) -> float | None:
