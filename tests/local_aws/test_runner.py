@@ -80,7 +80,7 @@ def test_docker_commands_bind_to_loopback_and_carry_the_folders_label(
 
 
 class TestDocker:
-    """In real containers; the toy runs with the Python of the project's image, or of the one TOPIC_MODEL_IMAGE names."""
+    """In real containers: the toy runs in the project's image, or in the one that TOPIC_MODEL_IMAGE names."""
 
     pytestmark = pytest.mark.docker
 
