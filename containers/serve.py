@@ -236,6 +236,8 @@ def _listener() -> socket.socket:
     port = os.environ.get("SAGEMAKER_BIND_TO_PORT")
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # asyncio sets this only on sockets that name their protocol; without it an answer waits 40 ms for an acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     local = "SAGEMAKER_BASE_DIR" in os.environ
     address = ("127.0.0.1" if local else "0.0.0.0", int(port) if port else 8080)  # noqa: S104 - the platform's contract
     try:
