@@ -6,6 +6,7 @@ The ground truth is a vertical a campaign. It is a yardstick only and never an i
 from __future__ import annotations
 
 import gzip
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,14 +34,16 @@ class PreparedTerms:
     counts: sparse.csr_matrix
 
 
-def read_verticals(path: Path) -> dict[str, str]:
-    """The vertical by campaign id of a JSON Lines file (``.gz`` too); lines without a vertical are passed over.
+def read_verticals(path: Path, *, at_most: int | None = None) -> dict[str, str]:
+    """The vertical by campaign id of a JSON Lines file (``.gz`` too), of its first ``at_most`` lines if given.
+
+    Lines without a vertical are passed over.
 
     Raises:
         ExportError: a line is no JSON object; the message names the file and the line.
     """
     verticals = {}
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(itertools.islice(_lines(path), at_most), 1):
         if not line.strip():
             continue
         try:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from topic_model_cli.exports_upload import Exports
 
 _RECORD_SUFFIXES = (".jsonl", ".jsonl.gz")
+_RECORDS_THAT_TELL = 20
 
 
 def verticals_of(ground_truth: Path | None, exports: Exports) -> dict[str, str]:
@@ -27,7 +28,9 @@ def verticals_of(ground_truth: Path | None, exports: Exports) -> dict[str, str]:
     for file in exports.files:
         if file.name.endswith(_RECORD_SUFFIXES):
             try:
-                verticals.update(read_verticals(file))
+                # Exports can be large and hardly ever carry verticals: the first records tell.
+                if read_verticals(file, at_most=_RECORDS_THAT_TELL):
+                    verticals.update(read_verticals(file))
             except (ExportError, OSError, EOFError):  # a malformed export is for the workflow to judge
                 continue
     return verticals
