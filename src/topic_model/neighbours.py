@@ -3,7 +3,7 @@
 The similarity of two campaigns, in [0, 1], is ``w * BC + (1 - w) * cosine``. BC is the Bhattacharyya coefficient of
 their fingerprints, sum_k sqrt(theta_ik theta_jk), 1 minus the squared Hellinger distance; the cosine is that of their
 TF-IDF rows. Topics find campaigns that say the same in other words, terms keep apart what shares a topic only.
-``w = 1`` is Hellinger alone. Measured in docs/decisions/0003-similarity.md.
+``w = 1`` is Hellinger alone. Measured in docs/decisions/0006-similarity.md.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from topic_model.settings import NeighbourSettings
 # Up to here all pairs are compared; above, shortlists are (recall and time: benchmarks/neighbours.py).
 EXACT_LIMIT = 5_000
 _BLOCK = 512
+_MAX_TOPICS = 12
 _HEAVY_TERMS = 16
 _MAX_LIST = 2_000
 
@@ -123,7 +124,7 @@ class CampaignIndex:
     def _shortlisted(self, number: int) -> Neighbours:
         """Each campaign against a shortlist: the nearest by fingerprint and the nearest by terms, then the blend."""
         size = max(self.settings.shortlist, 2 * number)
-        by_topic = self._topic_shortlist(size)
+        by_topic = self._topic_shortlist(max(size // 8, number + 1))
         heavy = self._heaviest_terms()
         transposed = heavy.T.tocsr()
         rows: list[IntArray] = []
@@ -147,24 +148,30 @@ class CampaignIndex:
                 similarities += ranked.similarities
         return Neighbours(rows, similarities)
 
-    def _topic_shortlist(self, size: int) -> Any:
-        """Near rows by Hellinger distance, of shape (n_campaigns, size), -1 where there are fewer.
+    def _topic_shortlist(self, each: int) -> Any:
+        """Near rows by Hellinger distance, of shape (n_campaigns, topics * each), -1 where there are fewer.
 
-        Topics are the inverted lists: a campaign stands in the lists of its three strongest topics and is compared with
-        the lists of its two strongest. Whoever shares neither has little of its fingerprint in common.
+        Topics are inverted lists: a campaign stands in the lists of the topics that make up nine tenths of its
+        fingerprint, and meets the nearest of each list of the topics that make up seven tenths. Campaigns of one topic
+        look into one list, those of many into many.
         """
-        strongest = np.argsort(-self.theta, axis=1, kind="stable")[:, :3]
-        each = size // 2
-        shortlist = np.full((len(self), 2 * each), -1, dtype=np.int32)
+        order = np.argsort(-self.theta, axis=1, kind="stable")[:, :_MAX_TOPICS]
+        shares = np.take_along_axis(self.theta, order, axis=1)
+        before = np.cumsum(shares, axis=1) - shares
+        looked_into = before < 0.7
+        listed = np.zeros(self.theta.shape, dtype=bool)
+        np.put_along_axis(listed, order, before < 0.9, axis=1)
+        shortlist = np.full((len(self), int(looked_into.sum(axis=1).max()) * each), -1, dtype=np.int32)
         for topic in range(self.theta.shape[1]):
-            members = np.flatnonzero((strongest == topic).any(axis=1))
-            for place in range(min(2, strongest.shape[1])):
-                queries = np.flatnonzero(strongest[:, place] == topic)
-                for start in range(0, len(queries), _BLOCK):
-                    block = queries[start : start + _BLOCK]
-                    coefficients = self.roots[block] @ self.roots[members].T
-                    nearest = members[np.argpartition(-coefficients, min(each, len(members)) - 1, axis=1)[:, :each]]
-                    shortlist[block, place * each : place * each + nearest.shape[1]] = nearest
+            members = np.flatnonzero(listed[:, topic])
+            number = min(each, len(members))
+            queries, places = np.nonzero((order == topic) & looked_into)
+            for start in range(0, len(queries), _BLOCK):
+                block = queries[start : start + _BLOCK]
+                coefficients = self.roots[block] @ self.roots[members].T
+                nearest = np.argpartition(-coefficients, number - 1, axis=1)[:, :number]
+                columns = places[start : start + _BLOCK, None] * each + np.arange(number)
+                shortlist[block[:, None], columns] = members[nearest]
         return shortlist
 
     def _heaviest_terms(self) -> Any:

@@ -1,0 +1,175 @@
+"""Neighbours: what brute force finds, in Hellinger distance and in the blend, exactly or nearly so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.neighbors import NearestNeighbors
+
+from topic_model import neighbours
+from topic_model.errors import ArtifactMismatchError
+from topic_model.neighbours import CampaignIndex, Neighbours
+from topic_model.settings import NeighbourSettings
+from topic_model.weighting import tf_idf
+
+
+def _index(n: int, *, num_topics: int = 12, n_terms: int = 400, seed: int = 0, **settings: Any) -> CampaignIndex:
+    """Campaigns drawn from topics: mixtures from a sparse Dirichlet, terms from their topics."""
+    random = np.random.RandomState(seed)
+    theta = random.dirichlet(np.full(num_topics, 0.15), n) + 1e-6
+    theta /= theta.sum(axis=1, keepdims=True)
+    beta = random.dirichlet(np.full(n_terms, 0.05), num_topics)
+    rows = [random.multinomial(25, weights / weights.sum()) for weights in theta @ beta]
+    values = {"topic_weight": 0.4, "min_similarity": 0.1} | settings
+    weights = tf_idf(sp.csr_matrix(np.array(rows, dtype=np.float64))).astype(np.float32)
+    return CampaignIndex(theta.astype(np.float32), weights, NeighbourSettings(**values))
+
+
+def _similarities(index: CampaignIndex) -> Any:
+    """The blend of all pairs by its formula, in float64, own campaign left out."""
+    theta = index.theta.astype(np.float64)
+    weights = index.weights.toarray().astype(np.float64)
+    share = index.settings.topic_weight
+    every = share * (np.sqrt(theta) @ np.sqrt(theta).T) + (1 - share) * (weights @ weights.T)
+    np.fill_diagonal(every, -1)
+    return every
+
+
+def _recall(found: Neighbours, every: Any, number: int) -> float:
+    """Share of the neighbours found that are as near as the number-th nearest."""
+    hits = total = 0
+    for row, near in enumerate(found.rows):
+        threshold = np.sort(every[row])[::-1][number - 1]
+        hits += int((every[row][near] >= threshold - 2e-6).sum())
+        total += number
+    return hits / total
+
+
+@pytest.mark.parametrize("topic_weight", [0.0, 0.4, 1.0])
+def test_all_pairs_are_brute_force(topic_weight: float) -> None:
+    """The same neighbours and similarities as the formula gives in plain NumPy."""
+    index = _index(700, topic_weight=topic_weight, min_similarity=0)
+    every = _similarities(index)
+    found = index.all_nearest(10)
+    for row, (near, similarities) in enumerate(zip(found.rows, found.similarities, strict=True)):
+        best = np.sort(every[row])[::-1][:10]
+        assert similarities == pytest.approx(best, abs=2e-6)
+        assert every[row][near] == pytest.approx(best, abs=2e-6)
+    assert _recall(found, every, 10) == 1
+
+
+def test_topics_alone_are_hellinger_neighbours() -> None:
+    """With topic_weight 1 the distance is Hellinger's: scikit-learn's Euclidean neighbours of the square roots."""
+    index = _index(400, topic_weight=1, min_similarity=0)
+    distances, rows = NearestNeighbors(n_neighbors=6).fit(np.sqrt(index.theta)).kneighbors()
+    found = index.all_nearest(6)
+    hellinger = np.sqrt(1 - np.stack(found.similarities))
+    assert hellinger == pytest.approx(distances / np.sqrt(2), abs=1e-3)
+    assert np.mean(np.stack(found.rows) == rows) > 0.999
+
+
+@pytest.mark.parametrize("num_topics", [30, 100])
+@pytest.mark.parametrize("topic_weight", [0.6, 1.0])
+def test_shortlists_find_the_neighbours(topic_weight: float, num_topics: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the exact limit at least 99 in 100 of the ten nearest are found, for campaigns of many topics too."""
+    monkeypatch.setattr(neighbours, "EXACT_LIMIT", 100)
+    index = _index(2_500, num_topics=num_topics, n_terms=1_500, topic_weight=topic_weight, min_similarity=0)
+    found = index.all_nearest(10)
+    assert _recall(found, _similarities(index), 10) >= 0.99
+
+
+def test_shortlisted_similarities_are_the_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shortlist chooses candidates; their similarities are those of all pairs."""
+    monkeypatch.setattr(neighbours, "EXACT_LIMIT", 100)
+    index = _index(600)
+    every = _similarities(index)
+    found = index.all_nearest(10)
+    for row, (near, similarities) in enumerate(zip(found.rows, found.similarities, strict=True)):
+        assert similarities == pytest.approx(every[row][near], abs=2e-6)
+        assert (np.diff(similarities) <= 0).all()
+
+
+@pytest.mark.parametrize("limit", [0, 10_000], ids=["shortlisted", "all pairs"])
+def test_no_campaign_is_its_own_neighbour(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does one stand twice in a list."""
+    monkeypatch.setattr(neighbours, "EXACT_LIMIT", limit)
+    for row, near in enumerate(_index(300).all_nearest(20).rows):
+        assert row not in near
+        assert len(set(near.tolist())) == len(near)
+
+
+@pytest.mark.parametrize("limit", [0, 10_000], ids=["shortlisted", "all pairs"])
+def test_ties_go_to_the_first_row(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among identical campaigns the order is that of the index, so that two runs agree."""
+    monkeypatch.setattr(neighbours, "EXACT_LIMIT", limit)
+    theta = np.tile(np.array([0.5, 0.3, 0.2], dtype=np.float32), (30, 1))
+    weights = sp.csr_matrix(np.tile(np.array([0.6, 0.8], dtype=np.float32), (30, 1)))
+    found = CampaignIndex(theta, weights, NeighbourSettings()).all_nearest(4)
+    assert found.rows[0].tolist() == [1, 2, 3, 4]
+    assert found.rows[2].tolist() == [0, 1, 3, 4]
+    assert found.similarities[0] == pytest.approx([1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("limit", [0, 10_000], ids=["shortlisted", "all pairs"])
+def test_far_campaigns_are_no_neighbours(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below min_similarity nobody is named, even if the list is then short or empty."""
+    monkeypatch.setattr(neighbours, "EXACT_LIMIT", limit)
+    theta = np.array([[0.98, 0.01, 0.01], [0.97, 0.02, 0.01], [0.01, 0.01, 0.98]], dtype=np.float32)
+    weights = sp.csr_matrix(np.eye(3, dtype=np.float32))
+    found = CampaignIndex(theta, weights, NeighbourSettings(topic_weight=1, min_similarity=0.5)).all_nearest(5)
+    assert [rows.tolist() for rows in found.rows] == [[1], [0], []]
+
+
+def test_a_known_campaign_asked_alone_has_its_neighbours_of_the_batch() -> None:
+    """nearest() of a campaign of the index, itself left out, agrees with all_nearest()."""
+    index = _index(500)
+    every = index.all_nearest(10)
+    for row in range(0, 500, 25):
+        alone = index.nearest(index.theta[row].astype(np.float64), index.weights[row], 10, own_row=row)
+        assert alone.similarities[0] == pytest.approx(every.similarities[row], abs=2e-6)
+        unlike = set(alone.rows[0].tolist()) ^ set(every.rows[row].tolist())
+        assert len(unlike) <= 2  # a tie in the sixth decimal may fall either way
+
+
+def test_a_fresh_copy_of_a_campaign_finds_it_first() -> None:
+    """Asked without own_row, the campaign itself is the nearest, with similarity 1."""
+    index = _index(200)
+    found = index.nearest(index.theta[42].astype(np.float64), index.weights[42], 3)
+    assert found.rows[0][0] == 42
+    assert found.similarities[0][0] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_few_campaigns_have_as_many_neighbours_as_there_are(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One to five campaigns: everyone else; shortlists name nobody that all pairs do not."""
+    index = _index(n, num_topics=2, n_terms=5, min_similarity=0)
+    exact = index.all_nearest(10)
+    assert [len(rows) for rows in exact.rows] == [n - 1] * n
+    monkeypatch.setattr(neighbours, "EXACT_LIMIT", 0)
+    for short, every in zip(index.all_nearest(10).rows, exact.rows, strict=True):
+        assert short.tolist() == [row for row in every.tolist() if row in short]
+
+
+def test_one_term_and_two_topics_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The narrowest index there is works by both ways."""
+    index = CampaignIndex(
+        np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]], dtype=np.float32),
+        sp.csr_matrix(np.ones((3, 1), dtype=np.float32)),
+        NeighbourSettings(),
+    )
+    exact = index.all_nearest(1)
+    monkeypatch.setattr(neighbours, "EXACT_LIMIT", 0)
+    assert [rows.tolist() for rows in exact.rows] == [rows.tolist() for rows in index.all_nearest(1).rows]
+    assert exact.rows[0].tolist() == [1]
+
+
+def test_index_and_model_of_two_runs_are_refused() -> None:
+    """Other numbers of campaigns or of topics are named."""
+    index = _index(10)
+    with pytest.raises(ArtifactMismatchError, match="10 fingerprints but 9 rows"):
+        CampaignIndex(index.theta, index.weights[:9], index.settings)
+    with pytest.raises(ArtifactMismatchError, match="12 topics but the fingerprint 3"):
+        index.nearest(np.full(3, 1 / 3), index.weights[0], 5)
