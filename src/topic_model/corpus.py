@@ -218,7 +218,7 @@ def _choose_terms(terms: list[str], codes: IntArray, n_campaigns: int, settings:
     if not len(kept):
         raise CorpusError(
             f"none of {len(terms)} terms is in at least min_df={settings.min_df} and at most max_df="
-            f"{settings.max_df:g} of {n_campaigns} campaigns; lower min_df or give more campaigns"
+            f"{settings.max_df:g} of {n_campaigns} campaigns; lower min_df, raise max_df or give more campaigns"
         )
     if len(kept) > settings.max_terms:
         by_frequency = sorted(kept.tolist(), key=lambda code: (-frequency[code], terms[code]))

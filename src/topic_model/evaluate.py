@@ -96,6 +96,8 @@ def evaluate(model: TopicModel, corpus: Corpus, gates: EvaluationSettings, model
         "min_coverage": (gates.min_coverage, metrics["coverage"], 1),
     }
     skipped = [] if scored >= MIN_HELD_OUT_FOR_GATE else ["max_perplexity_ratio"]
+    if len(model.vocabulary) < TOP_TERMS * model.num_topics:  # so few terms cannot fill the topics without repeating
+        skipped.append("min_topic_diversity")
     failed = [
         name
         for name, (bound, value, sign) in checks.items()

@@ -229,7 +229,7 @@ def _check_rejected(rejected: RejectedLog, campaigns: int, exports: Path, settin
     examples = "; ".join(rejected.examples)
     if rejected.rejected_share > settings.max_rejected_share:
         raise ExportError(
-            f"{rejected.rejected_lines:,} of {rejected.lines:,} lines in {exports} were rejected, more than the share "
+            f"{rejected.rejected_lines:,} of {rejected.lines:,} lines in {exports.name} were rejected, more than the share "
             f"{settings.max_rejected_share:g} that max_rejected_share allows: {examples}; all are in rejected.jsonl"
         )
     if not campaigns:
