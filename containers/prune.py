@@ -8,7 +8,6 @@ debugger reads, which is most of some wheels. Standard library only.
 from __future__ import annotations
 
 import shutil
-import struct
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -77,11 +76,12 @@ def strip_library(path: Path) -> int:
         if len(header) < 64 or header[:6] != b"\x7fELF\x02\x01":
             return 0
         end = programs_at = int.from_bytes(header[32:40], "little")
-        entry_size, entries = struct.unpack_from("<HH", header, 54)
+        entry_size, entries = (int.from_bytes(header[at : at + 2], "little") for at in (54, 56))
         end += entry_size * entries
         for number in range(entries):
             file.seek(programs_at + number * entry_size)
-            _kind, _flags, offset, _, _, in_file = struct.unpack("<IIQQQQ", file.read(40))
+            entry = file.read(40)
+            offset, in_file = (int.from_bytes(entry[at : at + 8], "little") for at in (8, 32))
             end = max(end, offset + in_file)
         size = file.seek(0, 2)
         if end >= size:
