@@ -91,7 +91,7 @@ test-browser: $(DEVELOPMENT_READY) ## Run the tests that drive Chromium
 	@$(BIN)/python -m pytest -m browser $(ARGS)
 
 bench-%: $(DEVELOPMENT_READY) ## Run benchmarks/NAME.py: make bench-NAME (ARGS for its options)
-	@$(BIN)/python benchmarks/$(subst -,_,$*).py $(ARGS)
+	@$(BIN)/python -m benchmarks.$(subst -,_,$*) $(ARGS)
 
 .PHONY: package
 package: $(DEVELOPMENT_READY) ## Build the wheel and the functions' zip into dist/

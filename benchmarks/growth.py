@@ -43,7 +43,8 @@ def main() -> None:
     totals = []
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory(prefix="topic-model-growth-") as work:
-            steps = run_steps(Path(work), size, arguments.seed)
+            exports = make_exports(Path(work), size, arguments.seed)
+            steps = run_steps(Path(work), exports)
         totals.append(sum(step.seconds for step in steps))
         print(f"{size:>9,} campaigns: {totals[-1]:8.1f} s, peak {max(step.peak_mib for step in steps):,.0f} MiB")
         for step in steps:
@@ -53,15 +54,19 @@ def main() -> None:
         print(f"{data:g} times the data took {total / totals[previous]:.2f} times the time")
 
 
-def run_steps(work: Path, size: int, seed: int) -> list[Step]:
-    """All steps over a generated channel of ``size`` campaigns."""
+def make_exports(work: Path, size: int, seed: int) -> Path:
+    """Generated exports of ``size`` campaigns of some 100 terms."""
     from topic_model.sample import generate_sample
 
     generate_sample(work / "sample", campaigns=size, seed=seed, format="jsonl", terms_per_campaign=TERMS_PER_CAMPAIGN)
-    exports = sorted(path for path in (work / "sample" / "exports").iterdir() if path.is_dir())
+    return work / "sample" / "exports"
+
+
+def run_steps(work: Path, exports: Path) -> list[Step]:
+    """All steps over the channels' folders."""
     steps: list[Step] = []
     prepared, scoring = work / "prepared", work / "scoring"
-    for channel in exports:
+    for channel in sorted(path for path in exports.iterdir() if path.is_dir()):
         job = _job(work, {"exports": channel})
         steps.append(_run(f"prepare {channel.name}", job, ["process", "prepare", "--channel", channel.name]))
         _move(job / "processing/output/prepared", prepared / channel.name)
