@@ -35,8 +35,10 @@ def top_term_ids(model: TopicModel) -> Any:
 
 
 def c_npmi(model: TopicModel, corpus: Corpus) -> Any:
-    """Coherence of each topic, of shape (K,); see the module's formula."""
+    """Coherence of each topic, of shape (K,), see the module's formula; NaN where the vocabulary has no two terms."""
     top = top_term_ids(model)
+    if top.shape[1] < 2:
+        return np.full(model.num_topics, np.nan)
     distinct, places = np.unique(top, return_inverse=True)
     places = places.reshape(top.shape)
     presence = (corpus.matrix()[:, distinct] > 0).astype(np.float64)
@@ -88,7 +90,7 @@ def evaluate(model: TopicModel, corpus: Corpus, gates: EvaluationSettings, model
         "perplexity_ratio": perplexity / unigram if scored else None,
         "coverage": float((np.diff(corpus.indptr) > 0).mean()),
     }
-    metrics = {name: None if value is None else round(value, 6) for name, value in measured.items()}
+    metrics = {name: None if value is None or np.isnan(value) else round(value, 6) for name, value in measured.items()}
     checks = {
         "min_c_npmi": (gates.min_c_npmi, metrics["c_npmi"], 1),
         "min_topic_diversity": (gates.min_topic_diversity, metrics["topic_diversity"], 1),
