@@ -64,6 +64,7 @@ LEMMAS = {
     "pants": "pants",
     "scissors": "scissors",
     "shorts": "shorts",
+    "softwares": "software",
     "sunglasses": "sunglasses",
     "t-shirts": "t-shirt",
     "taxes": "tax",
