@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -19,8 +19,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from containers.contract import base_folder
+from containers.workers import supervise
 from topic_model.artifact import read_artifact, read_model
-from topic_model.campaigns import campaign_from_record
+from topic_model.campaigns import MAX_ID_LENGTH, campaign_from_record
 from topic_model.errors import CampaignError, NoKnownTermsError, SettingsError, TopicModelError
 from topic_model.lookup_model import LookupModel, describe_fingerprint, has_index, read_lookup_model
 from topic_model.model import TopicModel
@@ -54,9 +55,10 @@ class Scorer:
             raise CampaignError(f"expected a JSON object, got {type(record).__name__}")
         options = {name: _whole_number(record, name) for name in ("k", "num_recommendations") if name in record}
         fields = {name: value for name, value in record.items() if name not in options}
-        fields.setdefault("campaign_id", "fresh")
-        campaign = campaign_from_record(fields)
-        about = {"campaign_id": record.get("campaign_id"), "model_version": self.version}
+        campaign = campaign_from_record({"campaign_id": "fresh", **fields})
+        if "campaign_id" not in record:
+            campaign = replace(campaign, campaign_id="")  # nobody's id, so that it hides no known campaign
+        about = {"campaign_id": campaign.campaign_id or None, "model_version": self.version}
         if self.batch or self.lookup is None:
             theta = self.model.infer(self._tokenizer.campaign_terms(campaign))
             described = describe_fingerprint(self.model, theta)
@@ -77,7 +79,7 @@ class Scorer:
             _LOGGER.exception("line %d failed", number)
             answer = _error("internal_error", f"line {number} could not be answered; the container's log says why")
         if "error" in answer and isinstance(record, dict):
-            answer["campaign_id"] = record.get("campaign_id")
+            answer["campaign_id"] = _id_as_given(record)
         return orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE)
 
 
@@ -163,6 +165,12 @@ async def _bounded_body(request: Request, limit: int) -> bytes | None:
     return b"".join(chunks)
 
 
+def _id_as_given(record: dict[str, Any]) -> str | int | None:
+    """The id of a refused record, where it may be one: what was refused is not sent back by the megabyte."""
+    given = record.get("campaign_id")
+    return given if isinstance(given, int) or (isinstance(given, str) and len(given) <= MAX_ID_LENGTH) else None
+
+
 def _whole_number(record: dict[str, Any], name: str) -> int:
     value = record[name]
     low = 1 if name == "k" else 0
@@ -198,7 +206,7 @@ def _workers() -> int:
 
 
 def serve(arguments: Sequence[str]) -> int:
-    """Load the model, then listen; returns when SIGTERM has ended every worker."""
+    """Load the model once, then answer with forked workers that share it, until SIGTERM."""
     if arguments:
         raise SettingsError(f"serve takes no arguments, got {list(arguments)}")
     workers = _workers()
@@ -208,7 +216,7 @@ def serve(arguments: Sequence[str]) -> int:
     if workers == 1:
         _run_worker(app, listener)
         return 0
-    return _supervise(app, listener, workers)
+    return supervise(lambda: _run_worker(app, listener), workers)
 
 
 def give_up_root() -> None:
@@ -233,13 +241,15 @@ def give_up_root() -> None:
 
 def _listener() -> socket.socket:
     """Port 8080 on all interfaces in a container; on a laptop the given port, on loopback only."""
-    port = os.environ.get("SAGEMAKER_BIND_TO_PORT")
+    port = os.environ.get("SAGEMAKER_BIND_TO_PORT") or "8080"
+    if not (port.isdecimal() and 0 < int(port) < 2**16):
+        raise SettingsError(f"SAGEMAKER_BIND_TO_PORT is {port!r}; expected a port from 1 to 65535")
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # asyncio sets this only on sockets that name their protocol; without it an answer waits 40 ms for an acknowledgement.
+    # asyncio sets this only on sockets that name their protocol; without it an answer waits 40 ms to be acknowledged.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     local = "SAGEMAKER_BASE_DIR" in os.environ
-    address = ("127.0.0.1" if local else "0.0.0.0", int(port) if port else 8080)  # noqa: S104 - the platform's contract
+    address = ("127.0.0.1" if local else "0.0.0.0", int(port))  # noqa: S104 - the platform's contract
     try:
         listener.bind(address)
     except OSError as error:
@@ -251,60 +261,3 @@ def _listener() -> socket.socket:
 def _run_worker(app: Starlette, listener: socket.socket) -> None:
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=20, lifespan="off")
     uvicorn.Server(config).run(sockets=[listener])
-
-
-def _supervise(app: Starlette, listener: socket.socket, number: int) -> int:
-    """Fork workers over one listener and one model, and replace any that dies, until told to stop."""
-    workers: set[int] = set()
-    stopping = False
-
-    def stop(_number: int, _frame: Any) -> None:
-        nonlocal stopping
-        stopping = True
-        for worker in workers:
-            os.kill(worker, signal.SIGTERM)
-
-    # Held back while forking: a worker that got the signal before it listens for it would live on.
-    signals = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    for each in signals:
-        signal.signal(each, stop)
-
-    def start() -> None:
-        worker = os.fork()
-        if worker == 0:
-            code = 1
-            try:
-                for each in signals:
-                    signal.signal(each, signal.SIG_DFL)
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-                _die_with_parent()
-                _run_worker(app, listener)
-                code = 0
-            finally:
-                os._exit(code)
-        workers.add(worker)
-
-    for _ in range(number):
-        start()
-    while workers:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-        try:
-            worker, status = os.wait()
-        except InterruptedError:
-            continue
-        finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-        workers.discard(worker)
-        if not stopping:
-            _LOGGER.error("worker %d ended with status %d; starting another", worker, status)
-            start()
-    return 0
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end this worker when its parent is killed, so that none is left behind."""
-    import ctypes
-
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
