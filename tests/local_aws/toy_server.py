@@ -174,12 +174,13 @@ def log_text(config: LocalConfig, group: str, prefix: str = "") -> str:
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is a process of that number."""
+    """Whether a process of that number runs; one that has ended and waits to be reaped (by init, maybe late) does not."""
+    stat = Path(f"/proc/{pid}/stat")
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        return not stat.exists() or stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    return True
 
 
 def archive(name: str) -> bytes:
