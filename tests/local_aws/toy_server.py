@@ -174,7 +174,7 @@ def log_text(config: LocalConfig, group: str, prefix: str = "") -> str:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process of that number runs; one that has ended and waits to be reaped (by init, maybe late) does not."""
+    """Whether a process of that number runs; one that has ended and waits for init to reap it does not."""
     stat = Path(f"/proc/{pid}/stat")
     try:
         os.kill(pid, 0)
