@@ -14,6 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from topic_model.errors import SettingsError
 
+WEAK_SIMILARITY = 0.3
+"""Below this, a neighbour is shown as weak: on campaigns of known verticals, about half of such are of another one
+(docs/decisions/0006-similarity.md)."""
+
 
 def explain_validation_error(error: ValidationError, *, what: str, expected: list[str]) -> str:
     """One line a mistake: the name, the value given, what was expected, and the nearest known name for a typo."""

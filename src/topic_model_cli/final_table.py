@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from topic_model.settings import WEAK_SIMILARITY
 from topic_model_cli.progress import printable
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def _similar_cell(lookup: CampaignLookup) -> Text:
         cell.append("\n" if position else "")
         cell.append(f"{similar.similarity:.2f} ", style="cyan")
         cell.append(printable(similar.name or similar.campaign_id))
+        cell.append(weak_mark(similar.similarity), style="yellow")
         cell.append(f"\n     {printable(shared_words(similar))}", style="dim")
     return cell if lookup.similar else Text("none is similar enough", style="dim")
 
@@ -64,7 +66,8 @@ def _plain_lines(examples: Iterable[CampaignLookup]) -> Iterable[str]:
     for lookup in examples:
         yield f"{lookup.title} ({_place(lookup)})"
         for similar in lookup.similar[:SIMILAR_SHOWN]:
-            yield f"  similar {similar.similarity:.2f}  {similar.name or similar.campaign_id}: {shared_words(similar)}"
+            name = f"{similar.name or similar.campaign_id}{weak_mark(similar.similarity)}"
+            yield f"  similar {similar.similarity:.2f}  {name}: {shared_words(similar)}"
         if not lookup.similar:
             yield "  similar  none is similar enough"
         keywords = ", ".join(
@@ -72,6 +75,11 @@ def _plain_lines(examples: Iterable[CampaignLookup]) -> Iterable[str]:
             for recommended in lookup.recommendations[:KEYWORDS_SHOWN]
         )
         yield f"  recommended  {keywords or 'none'}"
+
+
+def weak_mark(similarity: float) -> str:
+    """`` (weak)`` behind a neighbour that is as likely as not about something else, else nothing."""
+    return " (weak)" if similarity < WEAK_SIMILARITY else ""
 
 
 def shared_words(similar: Similar) -> str:

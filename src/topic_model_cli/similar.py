@@ -155,6 +155,7 @@ def _show(answer: Mapping[str, Any], record: Mapping[str, Any], console: Console
     from rich.table import Table
     from rich.text import Text
 
+    from topic_model_cli.final_table import weak_mark
     from topic_model_cli.progress import printable
 
     def cell(text: object) -> Text:
@@ -171,7 +172,7 @@ def _show(answer: Mapping[str, Any], record: Mapping[str, Any], console: Console
     for row in answer.get("similar") or []:
         shared = "; ".join(", ".join(map(str, topic["terms"][:3])) for topic in row.get("shared_topics", [])[:2])
         cells = (row["campaign_id"], row.get("name") or "", row.get("channel") or "", shared)
-        neighbours.add_row(f"{row['similarity']:.3f}", *map(cell, cells))
+        neighbours.add_row(f"{row['similarity']:.3f}{weak_mark(row['similarity'])}", *map(cell, cells))
     console.print(neighbours if neighbours.row_count else "no campaign is similar enough")
     keywords = Table("keyword", "used by", "clicks", "conversions", "cost", title="recommended keywords")
     for row in answer.get("recommendations") or []:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from topic_model_cli.final_table import weak_mark
 from topic_model_cli.report.text import cluster_colour, esc, number, plural
 from topic_model_cli.summary import CampaignLookup, RunSummary, Topic
 
@@ -73,7 +74,8 @@ def _similar_table(lookup: CampaignLookup) -> str:
     if not lookup.similar:
         return '<p class="soft">None is similar enough.</p>'
     rows = "".join(
-        f'<tr><td class="number" data-label="similarity">{similar.similarity:.2f}</td><th scope="row">'
+        f'<tr><td class="number" data-label="similarity">{similar.similarity:.2f}{weak_mark(similar.similarity)}</td>'
+        '<th scope="row">'
         f'{esc(similar.name or similar.campaign_id)}<br><small class="soft">{esc(similar.channel or "")}</small></th>'
         f"<td>{esc('; '.join(', '.join(topic.terms[:3]) for topic in similar.shared_topics[:2]) or '–')}"
         f'<br><small class="soft">{esc(", ".join(similar.shared_terms[:6]))}</small></td></tr>'
