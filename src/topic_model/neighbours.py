@@ -23,7 +23,7 @@ from topic_model.settings import NeighbourSettings
 EXACT_LIMIT = 5_000
 _BLOCK = 512
 _MAX_TOPICS = 12
-_HEAVY_TERMS = 16
+_HEAVY_TERMS = 32
 _MAX_LIST = 2_000
 
 
@@ -76,9 +76,9 @@ class CampaignIndex:
         overlap = (self.weights @ weights.T).toarray().ravel()
         return self._ranked([np.arange(len(self))], [self._blend(topic, overlap)], number, [own_row])
 
-    def all_nearest(self, number: int) -> Neighbours:
-        """Neighbours of every campaign of the index, itself left out."""
-        if len(self) <= EXACT_LIMIT:
+    def all_nearest(self, number: int, *, exact: bool | None = None) -> Neighbours:
+        """Neighbours of every campaign of the index, itself left out; ``exact`` says whether by all pairs."""
+        if exact or (exact is None and len(self) <= EXACT_LIMIT):
             return self._all_pairs(number)
         return self._shortlisted(number)
 

@@ -45,6 +45,7 @@ class Job:
         return self
 
     def output(self, name: str) -> Path:
+        """A processing job's output folder."""
         return self.base / "processing" / "output" / name
 
     @property

@@ -41,6 +41,7 @@ class Server:
     port: int
 
     def request(self, method: str, path: str, body: bytes | None = None, kind: str | None = JSON) -> tuple[int, bytes]:
+        """Status and body of one request."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body, {"Content-Type": kind} if kind else {})
@@ -50,19 +51,23 @@ class Server:
             connection.close()
 
     def ask(self, record: Any) -> tuple[int, Any]:
+        """Status and answer for one JSON record."""
         status, body = self.request("POST", "/invocations", orjson.dumps(record))
         return status, orjson.loads(body)
 
     def ask_lines(self, body: bytes) -> list[Any]:
+        """The answers to a batch of JSON Lines."""
         status, answers = self.request("POST", "/invocations", body, LINES)
         assert status == 200
         return [orjson.loads(line) for line in answers.splitlines()]
 
     def workers(self) -> set[int]:
+        """Process ids of the forked workers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return {int(pid) for pid in children.read_text().split()}
 
     def stop(self) -> int:
+        """SIGTERM; the exit code."""
         self.process.terminate()
         self.process.communicate(timeout=60)
         return self.process.returncode

@@ -72,7 +72,7 @@ def test_topics_alone_are_hellinger_neighbours() -> None:
 
 
 @pytest.mark.parametrize("num_topics", [30, 100])
-@pytest.mark.parametrize("topic_weight", [0.6, 1.0])
+@pytest.mark.parametrize("topic_weight", [0.2, 0.6, 1.0])
 def test_shortlists_find_the_neighbours(topic_weight: float, num_topics: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above the exact limit at least 99 in 100 of the ten nearest are found, for campaigns of many topics too."""
     monkeypatch.setattr(neighbours, "EXACT_LIMIT", 100)

@@ -1,0 +1,106 @@
+"""Shortlists against all pairs: recall@10 and time, ``python -m benchmarks.neighbours [N ...]``.
+
+Two kinds of campaigns: the generated sample with the fingerprints of a model trained on it (a campaign is about one
+thing or two), and fingerprints drawn at random over a hundred topics (a campaign is about fifteen), the hardest case
+that there is for shortlists, whose nearest neighbours are hardly nearer than others. Recall counts a neighbour as found
+when it is as similar as the tenth of all pairs; loss is what the neighbours' mean similarity falls short of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from topic_model.corpus import build_corpus
+from topic_model.lda import fit_lda
+from topic_model.neighbours import CampaignIndex, Neighbours
+from topic_model.prepare import prepare_channel
+from topic_model.sample import generate_sample
+from topic_model.settings import CorpusSettings, LdaSettings, NeighbourSettings, PrepareSettings, TextSettings
+from topic_model.weighting import tf_idf
+
+NUMBER = 10
+PASSES = 2  # enough for the fingerprints to have the shape of a trained model's
+
+
+def main() -> None:
+    """Print a line a size and kind."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", nargs="*", type=int, default=[10_000, 20_000])
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    print(
+        f"{'campaigns':>9} {'kind':<7} {'recall@10':>9} {'loss':>7} {'all pairs':>10} {'shortlists':>10} {'ratio':>6}"
+    )
+    for size in arguments.sizes:
+        with tempfile.TemporaryDirectory(prefix="topic-model-neighbours-") as work:
+            _compare("sample", sample_index(Path(work), size, arguments.seed))
+        _compare("drawn", drawn_index(size, arguments.seed))
+
+
+def _compare(kind: str, index: CampaignIndex) -> None:
+    started = time.perf_counter()
+    exact = index.all_nearest(NUMBER, exact=True)
+    exact_seconds = time.perf_counter() - started
+    started = time.perf_counter()
+    found = index.all_nearest(NUMBER, exact=False)
+    seconds = time.perf_counter() - started
+    print(
+        f"{len(index):>9,} {kind:<7} {recall(found, exact):>9.4f} {_loss(found, exact):>7.4f} {exact_seconds:>9.1f}s "
+        f"{seconds:>9.1f}s {exact_seconds / seconds:>6.1f}",
+        flush=True,
+    )
+
+
+def recall(found: Neighbours, exact: Neighbours) -> float:
+    """Share of the exact neighbours' places that the found ones fill with campaigns as similar as the last of them."""
+    filled = places = 0
+    for near, best in zip(found.similarities, exact.similarities, strict=True):
+        if len(best):
+            filled += int((near >= best[-1] - 2e-6).sum())
+            places += len(best)
+    return filled / places
+
+
+def _loss(found: Neighbours, exact: Neighbours) -> float:
+    return float(np.concatenate(exact.similarities).mean() - np.concatenate(found.similarities).mean())
+
+
+def sample_index(work: Path, size: int, seed: int) -> CampaignIndex:
+    """The index of a sample of ``size`` campaigns, by a model trained on it."""
+    exports = generate_sample(work / "sample", campaigns=size, seed=seed, format="jsonl").exports
+    for channel in sorted(path for path in exports.iterdir() if path.is_dir()):
+        prepare_channel(
+            channel,
+            work / "prepared" / channel.name,
+            work / "scoring" / channel.name,
+            channel=channel.name,
+            settings=PrepareSettings(),
+            text=TextSettings(),
+        )
+    corpus, _, _ = build_corpus(work / "prepared", CorpusSettings())
+    model = fit_lda(corpus, LdaSettings(passes=PASSES))
+    assert model is not None  # noqa: S101 - nothing asks it to stop
+    counts = corpus.matrix(np.flatnonzero(np.diff(corpus.indptr)))
+    theta = model.infer_theta(counts.indptr, counts.indices, counts.data)
+    return CampaignIndex(theta.astype(np.float32), tf_idf(counts).astype(np.float32), NeighbourSettings())
+
+
+def drawn_index(size: int, seed: int, *, num_topics: int = 100, n_terms: int = 10_000) -> CampaignIndex:
+    """An index of campaigns of some fifteen topics each, drawn by LDA's own story, with sixty words each."""
+    random = np.random.RandomState(seed)
+    theta = random.dirichlet(np.full(num_topics, 0.15), size)
+    beta = random.dirichlet(np.full(n_terms, 0.05), num_topics)
+    counts = sp.vstack(
+        [sp.csr_matrix(random.multinomial(60, weights / weights.sum()).astype(np.float64)) for weights in theta @ beta]
+    ).tocsr()
+    return CampaignIndex(theta.astype(np.float32), tf_idf(counts).astype(np.float32), NeighbourSettings())
+
+
+if __name__ == "__main__":
+    main()
