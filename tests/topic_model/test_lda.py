@@ -63,6 +63,14 @@ def test_a_pass_is_gensims_batch_update(corpus: Corpus) -> None:
     assert _fit(corpus, two).lambda_ == pytest.approx(gensim.state.get_lambda(), rel=1e-9)
 
 
+@pytest.mark.parametrize("chunksize", [1, 7, 1_000])
+def test_every_word_of_every_chunk_counts_once(chunksize: int, corpus: Corpus) -> None:
+    """What a pass adds to the prior is, term by term, the words of all training campaigns."""
+    settings = LdaSettings(num_topics=4, passes=2, chunksize=chunksize)
+    added = (_fit(corpus, settings).lambda_ - settings.eta).sum(axis=0)
+    assert added == pytest.approx(np.asarray(corpus.matrix(corpus.training_rows).sum(axis=0)).ravel())
+
+
 def test_training_is_deterministic(corpus: Corpus, whole: TopicModel) -> None:
     """Two runs end at the same bits."""
     assert np.array_equal(_fit(corpus).lambda_, whole.lambda_)
