@@ -21,6 +21,7 @@ from rich.console import Console
 from local_aws.config import LocalAwsError, LocalConfig
 from topic_model_cli import execution, results
 from topic_model_cli import stack as stacks
+from topic_model_cli.command_name import command_name
 from topic_model_cli.errors import LocalAwsLostError, RunFailedError, is_connection_error
 from topic_model_cli.exports_upload import Exports, upload_exports
 from topic_model_cli.failure import explain_failure, job_log
@@ -173,14 +174,15 @@ def _what_next(plan: RunPlan, summary: RunSummary, console: Console) -> None:
     console.print(f"\nreport   {plan.folder / 'report.html'}", soft_wrap=True)
     console.print(f"results  {plan.folder}", soft_wrap=True)
     if plan.deploy:
+        command = command_name()
         root = "" if plan.root == DEFAULT_ROOT else f" --root {shlex.quote(str(plan.root))}"
         for example in summary.examples(1):
             console.print(
-                f"try      topic-model similar{root} --campaign {shlex.quote(example.campaign_id)}", soft_wrap=True
+                f"try      {command} similar{root} --campaign {shlex.quote(example.campaign_id)}", soft_wrap=True
             )
             keywords = ", ".join(recommended.keyword for recommended in example.recommendations[:3])
             if keywords:
-                console.print(f"         topic-model similar{root} --keywords {shlex.quote(keywords)}", soft_wrap=True)
+                console.print(f"         {command} similar{root} --keywords {shlex.quote(keywords)}", soft_wrap=True)
 
 
 def _stop(plan: RunPlan, config: LocalConfig, arn: str, console: Console) -> NoReturn:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from topic_model_cli.command_name import command_name
+
 
 class ExportFormat(StrEnum):
     """How the sample's exports are written."""
@@ -42,4 +44,4 @@ def sample(
     )
     channels = ", ".join(f"{count:,} in {channel}" for channel, count in report.campaigns_by_channel.items())
     typer.echo(f"{report.campaigns:,} campaigns of {report.verticals} verticals ({channels}) in {out / 'exports'}")
-    typer.echo(f"try: topic-model run --input {out / 'exports'}")
+    typer.echo(f"try: {command_name()} run --input {out / 'exports'}")
