@@ -21,7 +21,6 @@ IMAGE ?= topic-model:local
 BASE_IMAGE ?=
 BUILD_ARGS ?=
 UV_VERSION := 0.13.8
-ASL_VALIDATOR_VERSION := 4.0.0
 
 ## For everybody
 
@@ -74,8 +73,9 @@ types: $(DEVELOPMENT_READY) ## Check types
 definition: $(DEVELOPMENT_READY) ## Check the workflow's definition: rendered file fresh, requests, graph and paths
 	@$(BIN)/topic-model pipeline render --check
 	@$(BIN)/topic-model pipeline check
-	@if command -v npx >/dev/null 2>&1; then \
-	  npx --yes asl-validator@$(ASL_VALIDATOR_VERSION) --json-path pipelines/rendered/*.asl.json; \
+	@if command -v npm >/dev/null 2>&1; then \
+	  { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund; } && \
+	  node_modules/.bin/asl-validator --json-path pipelines/rendered/*.asl.json; \
 	else echo "asl-validator skipped: npm is not installed (CI runs it)"; fi
 
 .PHONY: test-slow
