@@ -28,7 +28,7 @@ from local_aws.config import LocalAwsError, LocalConfig
 from local_aws.docker_mode import DockerRunner
 from local_aws.process_identity import process_identity
 from local_aws.worker import DEFAULT_IMPORTS
-from local_aws.worker_client import WorkerClient, WorkerLostError
+from local_aws.worker_client import ExitStatus, WorkerClient, WorkerLostError
 
 logger = logging.getLogger(__name__)
 
@@ -109,14 +109,13 @@ class Spawner:
         self._thread.shutdown(wait=False)
 
 
-class PlainProcess:
+class PlainProcess(ExitStatus):
     """A process of its own session; what it started is killed when it exits."""
 
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        super().__init__()
         self._popen = popen
         self.pid = popen.pid
-        self._status: int | None = None
-        self._exited = threading.Event()
         self._signalling = threading.Lock()
         threading.Thread(target=self._watch, name=f"wait-{self.pid}", daemon=True).start()
 
@@ -130,20 +129,6 @@ class PlainProcess:
                 os.killpg(self.pid, signal.SIGKILL)
             self._status = self._popen.wait()
         self._exited.set()
-
-    def poll(self) -> int | None:
-        """The exit status, negative for a signal, or None while it runs."""
-        return self._status
-
-    def wait(self, timeout: float | None = None) -> int:
-        """The exit status.
-
-        Raises:
-            TimeoutError: it still runs after ``timeout`` seconds.
-        """
-        if not self._exited.wait(timeout) or self._status is None:
-            raise TimeoutError(f"process {self.pid} still runs after {timeout} s")
-        return self._status
 
     def send_signal(self, signal_number: int, *, group: bool) -> None:
         """Signals the process, or its whole group; a no-op once it has exited."""

@@ -29,15 +29,11 @@ class WorkerLostError(Exception):
     """The worker ended or did not start; the job is to be run as a plain process."""
 
 
-class ForkedProcess:
-    """A job forked by the worker; the same surface as :class:`local_aws.runner.PlainProcess`."""
+class ExitStatus:
+    """The exit status of a process that a thread watches."""
 
-    def __init__(self, job_id: str, send: Callable[[dict[str, Any]], None]) -> None:
-        self._id = job_id
-        self._send = send
+    def __init__(self) -> None:
         self.pid = 0
-        self.refused = False
-        self._started = threading.Event()
         self._exited = threading.Event()
         self._status: int | None = None
 
@@ -54,6 +50,17 @@ class ForkedProcess:
         if not self._exited.wait(timeout) or self._status is None:
             raise TimeoutError(f"process {self.pid} still runs after {timeout} s")
         return self._status
+
+
+class ForkedProcess(ExitStatus):
+    """A job forked by the worker; the same surface as :class:`local_aws.runner.PlainProcess`."""
+
+    def __init__(self, job_id: str, send: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__()
+        self._id = job_id
+        self._send = send
+        self.refused = False
+        self._started = threading.Event()
 
     def send_signal(self, signal_number: int, *, group: bool) -> None:
         """Signals the process, or its whole group; a no-op once it has exited."""
