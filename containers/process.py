@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from types import FrameType
 
 from containers.contract import EXIT_TERMINATED, input_folder, output_folder, parse_arguments
 from topic_model.artifact import Artifact, read_model, unpack
-from topic_model.errors import ArtifactError, SettingsError
+from topic_model.errors import ArtifactError, ExportError, SettingsError
 from topic_model.settings import (
     CorpusSettings,
     EvaluationSettings,
@@ -19,6 +20,8 @@ from topic_model.settings import (
     PrepareSettings,
     TextSettings,
 )
+
+MAX_REJECTIONS_SHOWN = 100
 
 
 def process(arguments: Sequence[str]) -> int:
@@ -37,15 +40,28 @@ def prepare(arguments: Sequence[str]) -> str:
     from topic_model.prepare import prepare_channel
 
     parsed = parse_arguments(arguments, PrepareSettings, TextSettings, extra=["channel"])
-    report = prepare_channel(
-        input_folder("exports"),
-        output_folder("prepared"),
-        output_folder("scoring"),
-        channel=parsed.extra["channel"],
-        settings=parsed.of(PrepareSettings),
-        text=parsed.of(TextSettings),
-    )
+    prepared = output_folder("prepared")
+    try:
+        report = prepare_channel(
+            input_folder("exports"),
+            prepared,
+            output_folder("scoring"),
+            channel=parsed.extra["channel"],
+            settings=parsed.of(PrepareSettings),
+            text=parsed.of(TextSettings),
+        )
+    except ExportError:
+        # SageMaker uploads the outputs of jobs that succeed: of one that fails, the log is what is left.
+        _print_rejections(prepared / "rejected.jsonl")
+        raise
     return f"prepared {report}"
+
+
+def _print_rejections(path: Path) -> None:
+    if path.exists():
+        with path.open(encoding="utf-8") as lines:
+            for line in itertools.islice(lines, MAX_REJECTIONS_SHOWN):
+                _print(f"rejected {line.rstrip()}")
 
 
 def build_corpus(arguments: Sequence[str]) -> str:

@@ -231,7 +231,7 @@ def _check_rejected(rejected: RejectedLog, campaigns: int, exports: Path, settin
         raise ExportError(
             f"{rejected.rejected_lines:,} of {rejected.lines:,} lines in {exports.name} were rejected, "
             f"more than the share {settings.max_rejected_share:g} that max_rejected_share allows: {examples}; "
-            "all are in rejected.jsonl"
+            "the log lists more"
         )
     if not campaigns:
         raise ExportError(f"{exports.name} holds no campaign{': ' + examples if examples else ''}; export it again")

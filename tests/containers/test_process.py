@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -179,3 +182,21 @@ def test_a_stopped_processing_job_ends_at_once(job: Job, tmp_path: Path) -> None
     process.communicate(timeout=30)
     assert process.returncode == 143
     assert not (prepared / "campaigns.parquet").exists()
+
+
+def test_a_failed_prepare_logs_what_it_rejected(tmp_path: Path) -> None:
+    """Outputs of a failed job are not uploaded, so file, line and reason of each rejection stand in its log."""
+    exports = tmp_path / "processing/input/exports"
+    exports.mkdir(parents=True)
+    (exports / "a.jsonl").write_text('{"campaign_id": "c1", "keywords": ["shoe"]}\n{cut\n', encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "containers", "process", "prepare", "--channel", "web"],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    rejected = [orjson.loads(line[9:]) for line in done.stdout.splitlines() if line.startswith("rejected ")]
+    assert [(entry["file"], entry["line"]) for entry in rejected] == [("a.jsonl", 2)]
+    assert "1 of 2 lines" in (tmp_path / "output/failure").read_text(encoding="utf-8")
