@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 
 from containers.contract import (
@@ -13,9 +14,10 @@ from containers.contract import (
 )
 from topic_model.artifact import write_model
 from topic_model.corpus import read_corpus
-from topic_model.errors import SettingsError
+from topic_model.errors import DamagedCheckpointError, SettingsError
 from topic_model.evaluate import c_npmi, topic_diversity
 from topic_model.lda import PassReport, fit_lda, training_identity
+from topic_model.model import TopicModel
 from topic_model.settings import LdaSettings
 
 
@@ -34,9 +36,18 @@ def train(arguments: Sequence[str]) -> int:
         reports.append(done)
         _print(f"pass={done.number} seconds={done.seconds:.2f} {_bounds(done)}")
 
-    model = fit_lda(
-        corpus, settings, checkpoints=checkpoints, on_pass=report, should_stop=lambda: termination.requested
-    )
+    def fit() -> TopicModel | None:
+        return fit_lda(
+            corpus, settings, checkpoints=checkpoints, on_pass=report, should_stop=lambda: termination.requested
+        )
+
+    try:
+        model = fit()
+    except DamagedCheckpointError as error:
+        # A retry would find the same file for ever; the model does not depend on where training resumed.
+        _print(f"{error}; starting again from the first pass")
+        shutil.rmtree(checkpoints)
+        model = fit()
     if model is None:
         _print("terminated; the last finished pass is in the checkpoint")
         return EXIT_TERMINATED

@@ -35,6 +35,10 @@ class CheckpointError(TopicModelError):
     """A checkpoint is damaged or belongs to another corpus or other settings."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint cannot be read; training without it loses time and nothing else."""
+
+
 class ArtifactError(TopicModelError):
     """A model artifact is truncated, tampered with, of an unknown version, or incomplete."""
 

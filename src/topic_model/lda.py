@@ -21,7 +21,7 @@ from scipy.special import gammaln, psi
 
 from topic_model.arrays import FloatArray, IntArray, hash_of, written_whole
 from topic_model.corpus import Corpus
-from topic_model.errors import CheckpointError, CorpusError
+from topic_model.errors import CheckpointError, CorpusError, DamagedCheckpointError
 from topic_model.model import SMALLEST, TopicModel
 from topic_model.settings import LdaSettings
 from topic_model.weighting import tf_idf
@@ -259,9 +259,10 @@ def read_checkpoint(folder: Path, identity: str) -> Checkpoint | None:
             found: dict[str, Any] = {name: archive[name] for name in CHECKPOINT_FIELDS}
     except Exception as error:  # zipfile, zlib and NumPy each raise their own for a damaged archive
         message = f"{path.name} is damaged ({error}); delete the checkpoint folder to start again"
-        raise CheckpointError(message) from error
+        raise DamagedCheckpointError(message) from error
     if str(found["digest"]) != hash_of(found["sstats"]):
-        raise CheckpointError(f"{path.name} differs from its digest; delete the checkpoint folder to start again")
+        message = f"{path.name} differs from its digest; delete the checkpoint folder to start again"
+        raise DamagedCheckpointError(message)
     if str(found["identity"]) != identity:
         raise CheckpointError(
             f"{path.name} belongs to another corpus or other hyperparameters (identity "

@@ -150,3 +150,18 @@ def test_train_takes_no_arguments(job: Job, monkeypatch: pytest.MonkeyPatch) -> 
     """Settings are hyperparameters."""
     assert job.call(monkeypatch, "train", "--passes", "3") == 1
     assert "settings are hyperparameters" in job.failure
+
+
+def test_a_damaged_checkpoint_costs_time_and_not_the_run(run: Run, tmp_path: Path) -> None:
+    """The platform would hand the same damaged file to every retry: training says so and starts again."""
+    whole = Job(tmp_path / "whole").channel(run.corpus, HYPERPARAMETERS)
+    assert whole.run("train").returncode == 0
+    damaged = Job(tmp_path / "damaged").channel(run.corpus, HYPERPARAMETERS)
+    (checkpoint,) = (whole.base / "checkpoints").rglob(CHECKPOINT_NAME)
+    cut = damaged.base / checkpoint.relative_to(whole.base)
+    cut.parent.mkdir(parents=True)
+    cut.write_bytes(checkpoint.read_bytes()[:1000])
+    done = damaged.run("train")
+    assert done.returncode == 0, done.stderr
+    assert "starting again" in done.stdout
+    assert _files(damaged.base / "model") == _files(whole.base / "model")
