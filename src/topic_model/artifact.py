@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -180,11 +181,26 @@ def pack(folder: Path, archive: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> Artifact:
-    """Unpack and check a ``model.tar.gz``.
+    """Unpack and check a ``model.tar.gz``; the folder, which may be there if it is empty, appears whole or not at all.
 
     Raises:
         ArtifactError: truncated or not such an archive, too large, or with entries outside its folder.
     """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArtifactError(f"{folder.name} holds something already; unpack {archive.name} into a new or empty folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        partial = Path(scratch) / folder.name
+        _extract_all(archive, partial)
+        manifest = read_artifact(partial).manifest
+        if folder.exists():
+            folder.rmdir()
+        partial.rename(folder)
+    return Artifact(folder, manifest)
+
+
+def _extract_all(archive: Path, folder: Path) -> None:
+    folder.mkdir()
     try:
         with tarfile.open(archive, "r:gz") as tar:
             size = 0
@@ -197,7 +213,6 @@ def unpack(archive: Path, folder: Path) -> Artifact:
         raise ArtifactError(f"{archive.name} is not there; expected a model artifact") from error
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ArtifactError(f"{archive.name} is truncated or damaged ({error}); fetch it again") from error
-    return read_artifact(folder)
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, name: str) -> None:

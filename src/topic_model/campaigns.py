@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -23,6 +25,8 @@ _INFINITY = float("inf")
 _RECORD_FIELDS = frozenset(
     {"campaign_id", "client_id", "channel", "name", "keywords", "search_terms", "negative_keywords"}
 )
+_LONGEST_MISSPELLING = 32
+_MISSPELLING_SIMILARITY = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +62,19 @@ def campaign_from_record(record: Mapping[str, Any], *, ignore_unknown: bool = Tr
     """A campaign from one canonical JSON record.
 
     Unknown fields are ignored in exports (they carry columns of other tools) and refused with
-    ``ignore_unknown=False``, where a request is meant for us alone.
+    ``ignore_unknown=False``, where a request is meant for us alone. A misspelt field (see :func:`misspelt_field`) is
+    refused everywhere: ignored, it would leave the campaign without its keywords.
 
     Raises:
         CampaignError: a field is missing, of the wrong type or too long; the message names it.
     """
     if not isinstance(record, Mapping):
         raise CampaignError(f"expected a JSON object a line, got {type(record).__name__}")
-    if not ignore_unknown and (unknown := set(record) - _RECORD_FIELDS):
-        raise CampaignError(f"unknown field {sorted(unknown)[0]!r}; expected {sorted(_RECORD_FIELDS)}")
+    if unknown := record.keys() - _RECORD_FIELDS:
+        if misspelt := misspelt_field(record.keys()):
+            raise CampaignError(f"unknown field {misspelt[0]!r}; did you mean {misspelt[1]!r}?")
+        if not ignore_unknown:
+            raise CampaignError(f"unknown field {sorted(unknown)[0]!r}; expected {sorted(_RECORD_FIELDS)}")
     campaign_id = record.get("campaign_id")
     if isinstance(campaign_id, int) and not isinstance(campaign_id, bool):
         campaign_id = str(campaign_id)
@@ -87,6 +95,21 @@ def campaign_from_record(record: Mapping[str, Any], *, ignore_unknown: bool = Tr
         search_terms=_keywords(record, "search_terms"),
         negative_keywords=tuple(keyword.text for keyword in _keywords(record, "negative_keywords")),
     )
+
+
+def misspelt_field(names: Iterable[str]) -> tuple[str, str] | None:
+    """A name that is nearly a record's field which is not among the names, with that field: keyword for keywords."""
+    given = set(names)
+    for name in sorted(given - _RECORD_FIELDS):
+        if len(name) <= _LONGEST_MISSPELLING and (meant := _field_like(name)) is not None and meant not in given:
+            return name, meant
+    return None
+
+
+@lru_cache(maxsize=1_024)  # an export repeats its fields in every record
+def _field_like(name: str) -> str | None:
+    near = difflib.get_close_matches(name.casefold(), _RECORD_FIELDS, n=1, cutoff=_MISSPELLING_SIMILARITY)
+    return near[0] if near else None
 
 
 def campaign_to_record(campaign: Campaign) -> dict[str, Any]:

@@ -126,6 +126,11 @@ def build_corpus(prepared: Path, settings: CorpusSettings) -> tuple[Corpus, list
     _refuse_duplicates(ids, table["channel"].to_pylist())
 
     lists = table["terms"].combine_chunks()
+    if not len(lists.flatten()):
+        raise CorpusError(
+            f"none of {len(ids)} campaigns has a term; expected keywords or search terms with words, see "
+            "campaigns_without_terms in each channel's quality.json"
+        )
     offsets = lists.offsets.to_numpy().astype(np.int64)
     encoded = lists.flatten().dictionary_encode()
     codes = encoded.indices.to_numpy().astype(np.int64)

@@ -90,8 +90,8 @@ def prepare_channel(
     Campaigns without terms are kept (and counted); later steps list them as unscored.
 
     Raises:
-        ExportError: no campaign, more rejected lines than ``settings.max_rejected_share``, an export that cannot be
-            read, or a disk that cannot be written.
+        ExportError: no campaign, none with a term, more rejected lines than ``settings.max_rejected_share``, an export
+            that cannot be read, or a disk that cannot be written.
     """
     started = time.perf_counter()
     tokenizer = Tokenizer(text)
@@ -108,10 +108,11 @@ def prepare_channel(
         for campaign in read_exports(exports, rejected=rejected, text=text, channel=channel):
             phrases = campaign_phrases(campaign, text)
             terms = tokenizer.count_terms(phrases.keywords)
-            counts.add(phrases, terms)
+            counts.add(campaign, phrases, terms)
             writer.add(campaign, phrases, terms)
             scoring.write(_scoring_line(campaign, phrases))
         _check_rejected(rejected, counts.campaigns, exports, settings)
+        _check_terms(counts, exports)
         writer.flush()
         report = PrepareReport(
             channel=channel,
@@ -146,10 +147,16 @@ class _Counts:
     tokens: int = 0
     texts_cut: int = 0
     texts_over_cap: int = 0
+    texts: int = 0
+    first_text: str = ""
     terms: set[str] = field(default_factory=set)
 
-    def add(self, phrases: CampaignPhrases, terms: dict[str, int]) -> None:
+    def add(self, campaign: Campaign, phrases: CampaignPhrases, terms: dict[str, int]) -> None:
         self.campaigns += 1
+        for texts in (campaign.keywords, campaign.search_terms):
+            self.texts += len(texts)
+            if texts and not self.first_text:
+                self.first_text = texts[0].text
         self.campaigns_without_terms += not terms
         self.campaigns_over_cap += phrases.texts_over_cap > 0
         self.keywords += len(phrases.keywords)
@@ -235,6 +242,23 @@ def _check_rejected(rejected: RejectedLog, campaigns: int, exports: Path, settin
         )
     if not campaigns:
         raise ExportError(f"{exports.name} holds no campaign{': ' + examples if examples else ''}; export it again")
+
+
+def _check_terms(counts: _Counts, exports: Path) -> None:
+    if counts.terms:
+        return
+    campaigns = "the campaign" if counts.campaigns == 1 else f"any of the {counts.campaigns:,} campaigns"
+    if not counts.texts:
+        raise ExportError(
+            f"no term in {campaigns} of {exports.name}: not one keyword or search term; export the campaigns again "
+            "with their keywords"
+        )
+    shown = counts.first_text if len(counts.first_text) <= 40 else counts.first_text[:37] + "..."
+    raise ExportError(
+        f"no term in {campaigns} of {exports.name}: the {counts.texts:,} keywords and search terms, such as {shown!r}, "
+        "hold only numbers, marks, stop words, words of a length that the text settings leave out, or are negative; "
+        "check that the export's texts are the keywords themselves, or set keep_numbers if numbers are meant"
+    )
 
 
 class _Replacing:

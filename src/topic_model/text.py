@@ -50,6 +50,8 @@ _PLAIN_TEXT = re.compile(r"[a-z0-9][a-z0-9&' -]*")
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
 # Lone surrogates can neither be stored nor sent; control characters (NUL among them) separate words at best.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# What case folding leaves of the Turkish capital dotted I beside its i: without it İstanbul is no istanbul.
+_DOT_OVER_I = re.compile("(?<=i)\u0307+")
 _TYPOGRAPHIC = str.maketrans(dict.fromkeys("‘’‛ʼ′", "'") | dict.fromkeys("“”„‟″", '"') | dict.fromkeys("‐‑‒–—―−", "-"))
 _MARKS = str.maketrans(dict.fromkeys('"[]', " "))
 _LEADING_MARKS = re.compile(r"^[-+\s]+|(?<=\s)\++")
@@ -105,9 +107,9 @@ def _single_spaced(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    text = unicodedata.normalize("NFKC", _UNPRINTABLE.sub(" ", text))
-    text = unicodedata.normalize("NFKC", text.casefold())
-    return " ".join(_INVISIBLE.sub("", text).translate(_TYPOGRAPHIC).split())
+    text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", _UNPRINTABLE.sub(" ", text)))
+    text = unicodedata.normalize("NFKC", _DOT_OVER_I.sub("", text.casefold()))
+    return " ".join(text.translate(_TYPOGRAPHIC).split())
 
 
 def prepare_text(phrase: str) -> str:

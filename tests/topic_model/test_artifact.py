@@ -130,13 +130,29 @@ def test_a_manifest_that_names_a_file_outside_is_refused(name: str, model_folder
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9])
 def test_a_truncated_archive_is_refused(share: float, model_folder: Path, tmp_path: Path) -> None:
-    """Wherever model.tar.gz was cut, unpacking says so."""
+    """Wherever model.tar.gz was cut, unpacking says so and leaves nothing behind."""
     archive = tmp_path / "model.tar.gz"
     pack(model_folder, archive)
     content = archive.read_bytes()
     archive.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(ArtifactError):
-        unpack(archive, tmp_path / "out")
+        unpack(archive, tmp_path / "unpacked" / "out")
+    assert not list((tmp_path / "unpacked").iterdir())
+
+
+@pytest.mark.parametrize("there", ["folder", "file"])
+def test_unpacking_spares_what_is_there(there: str, model_folder: Path, tmp_path: Path) -> None:
+    """A folder with something in it, or a file, is refused and kept; an empty folder is filled."""
+    archive, out = tmp_path / "model.tar.gz", tmp_path / "out"
+    pack(model_folder, archive)
+    kept = out / "mine" if there == "folder" else out
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("mine")
+    with pytest.raises(ArtifactError, match="out holds something already"):
+        unpack(archive, out)
+    assert kept.read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    assert unpack(archive, tmp_path / "empty").folder == tmp_path / "empty"
 
 
 @pytest.mark.parametrize("content", [b"not an archive", gzip.compress(b"not a tar")])

@@ -67,3 +67,25 @@ def test_an_unknown_field_is_refused_where_asked() -> None:
 def test_a_name_becomes_one_line() -> None:
     """Line breaks and NUL in a name would break logs and tables."""
     assert campaign_from_record({"campaign_id": "1", "name": "a\nb\x00"}).name == "a b"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("keyword", "keywords"),
+        ("Keywords", "keywords"),
+        ("search_term", "search_terms"),
+        ("search terms", "search_terms"),
+    ],
+)
+def test_a_misspelt_field_is_named_with_what_was_meant(given: str, meant: str) -> None:
+    """A near miss would leave a campaign without keywords, so it is refused in exports too."""
+    with pytest.raises(CampaignError, match=f"unknown field '{given}'; did you mean '{meant}'"):
+        campaign_from_record({"campaign_id": "1", given: ["red shoes"]})
+
+
+def test_fields_of_other_tools_are_ignored() -> None:
+    """Neither a field like none of ours nor one beside the field that it resembles is taken for a mistake."""
+    others = {"vertical": "shoes", "budget": 3, "campaign": "x", "client": "y", "keyword": "z", "k" * 99: 0}
+    record = {"campaign_id": "1", "keywords": ["red shoes"], **others}
+    assert campaign_from_record(record) == Campaign("1", keywords=(Keyword("red shoes"),))

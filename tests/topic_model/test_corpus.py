@@ -274,3 +274,10 @@ def test_a_vocabulary_names_each_term_once() -> None:
     """A repeated term would have two ids."""
     with pytest.raises(CorpusError, match="1 terms twice"):
         Vocabulary.of(["a", "b", "a"])
+
+
+def test_campaigns_without_any_term_are_told_as_such(tmp_path: Path) -> None:
+    """No setting can help where there is no term, so none is named."""
+    with pytest.raises(CorpusError, match="none of 2 campaigns has a term") as refused:
+        build_corpus(write_prepared(tmp_path, _rows([{}, {}])), _settings())
+    assert "min_df" not in str(refused.value)

@@ -325,3 +325,18 @@ def test_rows_of_reports_stay_compact(tmp_path: Path) -> None:
     rows, megabytes = map(int, done.stdout.split())
     assert rows == 2_000_000
     assert megabytes < 1_000
+
+
+def test_a_rejected_parquet_row_is_named_by_its_number(folder: Path) -> None:
+    """An integer id is an id: the rejection carries it."""
+    pq.write_table(pa.table({"campaign_id": [7], "keywords": ["red shoes"]}), folder / "a.parquet")
+    campaigns, rejected = read(folder)
+    assert campaigns == []
+    assert [entry["campaign_id"] for entry in rejected] == ["7"]
+
+
+def test_a_misspelt_parquet_column_is_refused(folder: Path) -> None:
+    """Only known columns are read, so the file is refused and not read without its keywords."""
+    pq.write_table(pa.table({"campaign_id": ["7"], "keyword": [["red shoes"]]}), folder / "a.parquet")
+    with pytest.raises(ExportError, match=r"a\.parquet.*'keyword'; did you mean 'keywords'"):
+        read(folder)

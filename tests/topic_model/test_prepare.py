@@ -173,3 +173,27 @@ def test_a_full_disk_is_an_error_and_leaves_no_half_output(tmp_path: Path) -> No
         )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["rejected.jsonl"]
     assert list((tmp_path / "scoring").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("campaigns", "said"),
+    [
+        ([Campaign("a"), Campaign("b")], "any of the 2 campaigns of exports: not one keyword or search term"),
+        (
+            [Campaign("a", keywords=(Keyword("2025"), Keyword("24/7")))],
+            "the campaign of exports: the 2 .*'2025'.*keep_n",
+        ),
+    ],
+)
+def test_a_channel_without_a_term_is_an_error(campaigns: list[Campaign], said: str, tmp_path: Path) -> None:
+    """The message says whether there were texts at all, what they were, and what to do; nothing is left behind."""
+    with pytest.raises(ExportError, match=said):
+        prepare(tmp_path, b"".join(map(campaign_to_line, campaigns)))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["rejected.jsonl"]
+    assert not list((tmp_path / "scoring").iterdir())
+
+
+def test_a_misspelt_field_of_every_record_is_named(tmp_path: Path) -> None:
+    """``keyword`` for ``keywords`` fails the step with the name that was meant."""
+    with pytest.raises(ExportError, match="'keyword'; did you mean 'keywords'"):
+        prepare(tmp_path, b'{"campaign_id": "a", "keyword": ["red shoes"]}\n' * 2)

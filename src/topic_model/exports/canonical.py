@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from topic_model.campaigns import Campaign, campaign_from_record
+from topic_model.campaigns import MAX_ID_LENGTH, Campaign, campaign_from_record, misspelt_field
 from topic_model.errors import CampaignError, ExportError
 from topic_model.exports.layouts import Layout
 from topic_model.exports.rejected import RejectedLog
@@ -49,7 +49,7 @@ def read_parquet(path: Path, name: str, rejected: RejectedLog) -> Iterator[tuple
     """Row numbers (from 1) and campaigns of a Parquet file, decoded a batch at a time.
 
     Raises:
-        ExportError: damaged, or without a ``campaign_id`` column.
+        ExportError: damaged, without a ``campaign_id`` column, or with a misspelt one.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -62,6 +62,8 @@ def read_parquet(path: Path, name: str, rejected: RejectedLog) -> Iterator[tuple
                     f"{name} has no column 'campaign_id'; found the columns {sorted(found)[:20]}; "
                     f"expected {list(_PARQUET_COLUMNS)} (only campaign_id is required)"
                 )
+            if misspelt := misspelt_field(found):
+                raise ExportError(f"{name} has an unknown column {misspelt[0]!r}; did you mean {misspelt[1]!r}?")
             columns = [column for column in _PARQUET_COLUMNS if column in found]
             number = 0
             for batch in file.iter_batches(batch_size=_PARQUET_BATCH, columns=columns):
@@ -97,5 +99,7 @@ def _campaign(record: Any, name: str, number: int, rejected: RejectedLog) -> Cam
         return campaign_from_record(record)
     except CampaignError as error:
         given = record.get("campaign_id") if isinstance(record, dict) else None
-        rejected.add(name, number, str(error), given[:256] if isinstance(given, str) else None)
+        if isinstance(given, int) and not isinstance(given, bool):
+            given = str(given)
+        rejected.add(name, number, str(error), given[:MAX_ID_LENGTH] if isinstance(given, str) else None)
         return None
