@@ -45,8 +45,6 @@ class Session:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            # A shell that runs the tests in the background has them, and what they start, ignore SIGINT.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     def run(self, name: str, *more: str) -> list[str]:
