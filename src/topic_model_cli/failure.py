@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ def explain_failure(config: LocalConfig, described: Mapping[str, Any], history: 
     on_disk = config.root / "sagemaker" / "jobs" / run.job.kind / run.job.name / "log.txt"
     if on_disk.is_file():
         place = str(on_disk)
-    return Failure(run.label, where, error, cause, tuple(lines), place)
+    return Failure(run.label, where, error, cause, tuple(lines) if _add_to(cause, lines) else (), place)
 
 
 def plain_cause(cause: str) -> str:
@@ -79,6 +79,12 @@ def plain_cause(cause: str) -> str:
             break
         cause = found if isinstance(found, str) else json.dumps(found)
     return cause.strip()
+
+
+def _add_to(cause: str, lines: Sequence[str]) -> bool:
+    """Whether a log's lines say anything that the cause does not: a job's error ends its log and is its cause too."""
+    said = " ".join(cause.split())
+    return any(" ".join(line.split()) not in said for line in lines)
 
 
 def job_log(config: LocalConfig, job: Job, lines: int = LOG_LINES) -> tuple[str | None, list[str]]:

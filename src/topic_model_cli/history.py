@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Outcome = Literal["running", "succeeded", "caught", "failed", "stopped"]
-"""``caught``: the task failed and the workflow went on by one of its Catch paths, which may be what is meant."""
+Outcome = Literal["running", "succeeded", "handled", "failed", "stopped"]
+"""``handled``: the task failed and the workflow went on by one of its Catch paths, which may be what is meant."""
 
 JOB_NAME_KEYS = {
     "ProcessingJobName": "processing",
@@ -187,7 +187,7 @@ class StateHistory:
     def _outcome(self, run: StateRun) -> Outcome:
         if run.error is None:
             return "succeeded"
-        return "caught" if run.name in self._recovering else "failed"
+        return "handled" if run.name in self._recovering else "failed"
 
     def _find(self, name: str, iteration: int | None) -> StateRun | None:
         return next((run for run in self.runs if run.name == name and run.iteration == iteration), None)
@@ -201,7 +201,7 @@ class StateHistory:
                 run.outcome = "failed" if run.error else outcomes.get(event["type"], "failed")
         if event["type"] != "ExecutionSucceeded":
             for run in self.runs:
-                if run.outcome == "caught":
+                if run.outcome == "handled":
                     run.outcome = "failed"
 
 

@@ -21,7 +21,7 @@ NAME_WIDTH = 34
 HEARTBEAT_SECONDS = 30.0
 _MARKS = {
     "succeeded": ("ok", "green"),
-    "caught": ("caught", "yellow"),
+    "handled": ("handled", "cyan"),
     "failed": ("failed", "red"),
     "stopped": ("stopped", "yellow"),
     "running": ("", ""),
@@ -74,8 +74,8 @@ def settled_line(run: StateRun, now: datetime.datetime, note: str) -> str:
     said = [note] if note else []
     if run.attempts > 1 and run.visits == 1:
         said.append(f"{run.attempts} attempts")
-    if run.outcome in {"caught", "failed"} and run.error:
-        said.append(run.error if run.outcome == "failed" else f"{run.error}; the workflow goes on")
+    if run.outcome in {"handled", "failed"} and run.error:
+        said.append(run.error if run.outcome == "failed" else f"the definition has a path for {run.error}")
     return _line(_MARKS[run.outcome][0], run, now, said)
 
 

@@ -26,6 +26,7 @@ from topic_model_cli.errors import LocalAwsLostError, RunFailedError, is_connect
 from topic_model_cli.exports_upload import Exports, upload_exports
 from topic_model_cli.failure import explain_failure, job_log
 from topic_model_cli.history import StateHistory
+from topic_model_cli.left_out import say_left_out
 from topic_model_cli.local import DEFAULT_ROOT
 from topic_model_cli.measure import measure_run, retrieval_sentence
 from topic_model_cli.progress import Progress
@@ -92,6 +93,7 @@ def run_workflow(plan: RunPlan) -> None:
     render_table(summary, console)
     if measured is not None:
         console.print(f"\n{retrieval_sentence(measured)}", soft_wrap=True)
+    say_left_out(plan.folder, summary, console)
     _what_next(plan, summary, console)
 
 

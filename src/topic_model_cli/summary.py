@@ -178,6 +178,20 @@ class ChannelQuality:
     reasons: Mapping[str, int] = field(default_factory=dict)
     rejected: tuple[Mapping[str, Any], ...] = ()
 
+    def left_out(self) -> str:
+        """Lines, campaigns and texts that the model did not get, in words; empty where it got everything."""
+        count = self.counts.get
+        told = []
+        if rejected := count("rejected_lines", 0):
+            told.append(f"{rejected:,.0f} of {count('lines', 0):,.0f} lines rejected")
+        if without := count("campaigns_without_terms", 0):
+            told.append(f"{without:,.0f} of {count('campaigns', 0):,.0f} campaigns without terms")
+        if over := count("texts_over_cap", 0):
+            told.append(f"{over:,.0f} texts beyond max_texts, of {count('campaigns_over_cap', 0):,.0f} campaigns")
+        if cut := count("texts_cut", 0):
+            told.append(f"{cut:,.0f} texts cut at max_text_length")
+        return "; ".join(told)
+
 
 @dataclass(frozen=True)
 class RunSummary:

@@ -139,7 +139,7 @@ def test_the_failing_state_is_found_behind_its_catch(aws: LocalConfig) -> None:
 
 
 def test_a_failure_that_the_workflow_expects_is_no_failure(aws: LocalConfig) -> None:
-    """A caught error on the way to success is told as caught."""
+    """A state that came after a handled error shows that the error did not end the execution."""
     definition = {
         "StartAt": "Look",
         "States": {
@@ -168,8 +168,8 @@ def test_a_failure_that_the_workflow_expects_is_no_failure(aws: LocalConfig) -> 
     assert last.name == "Make"
 
 
-def test_an_error_that_the_workflow_goes_on_from_is_told_as_caught(aws: LocalConfig) -> None:
-    """On the way to success a caught error is no failure, and the line says that the workflow goes on."""
+def test_an_error_that_the_workflow_goes_on_from_is_told_as_handled(aws: LocalConfig) -> None:
+    """On the way to success an error with a path of its own is no failure, and the line does not read like one."""
     definition = {
         "StartAt": "Look",
         "States": {
@@ -181,8 +181,10 @@ def test_an_error_that_the_workflow_goes_on_from_is_told_as_caught(aws: LocalCon
 
     assert described["status"] == "SUCCEEDED"
     (look,) = history.newly_settled()
-    assert look.outcome == "caught"
-    assert "the workflow goes on" in settled_line(look, NOW, "")
+    assert look.outcome == "handled"
+    line = settled_line(look, NOW, "")
+    assert line.startswith("handled  Look")
+    assert f"the definition has a path for {look.error}" in line
 
 
 def test_a_loop_is_one_line_from_its_first_entry_to_its_last_exit(aws: LocalConfig) -> None:

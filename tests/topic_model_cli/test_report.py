@@ -283,3 +283,31 @@ def test_in_a_browser(tmp_path: Path, width: int, scheme: str) -> None:
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         browser.close()
     assert said == [(folder / "report.html").as_uri()]
+
+
+def test_caps_that_were_met_are_in_the_input(tmp_path: Path) -> None:
+    """Texts and campaigns over a cap stand in the input's table, and only where there are some."""
+    folder = write_run(tmp_path / "run")
+    quality = folder / "prepared" / "google_ads" / "quality.json"
+    assert "texts over cap" not in render_report(summary_from_folder(folder))
+    counts = {"texts_over_cap": 4321, "campaigns_over_cap": 17, "texts_cut": 0}
+    quality.write_text(json.dumps(json.loads(quality.read_text()) | counts))
+    page = _Page(render_report(summary_from_folder(folder))).text
+    for told in ("texts over cap", "campaigns over cap", "4,321", "17"):
+        assert told in page
+    assert "texts cut" not in page
+
+
+def test_a_handled_error_does_not_look_like_a_failure(summary: RunSummary) -> None:
+    """Legend, timeline and colours call it handled, by one word."""
+    states = tuple(
+        replace(state, outcome="handled", error="Lookup.Missing") if state.name == "Train" else state
+        for state in summary.states
+    )
+    html = render_report(replace(summary, states=states))
+    page = _Page(html).text
+    assert "handled: an error that the definition has a path for" in page
+    assert "handled Lookup.Missing" in page
+    assert '<span class="handled"' in html
+    assert ".track span.handled {" in html
+    assert ".state.handled rect" in html

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from local_aws.config import LocalConfig
 from tests.topic_model_cli.conftest import Command
+from tests.topic_model_cli.run_folders import DEFINITION, failed_history, write_run
+from topic_model_cli import failure
 from topic_model_cli.errors import InputPathError, explain_error
 from topic_model_cli.exports_upload import find_exports, find_ground_truth, upload_exports
-from topic_model_cli.failure import plain_cause
+from topic_model_cli.failure import Failure, explain_failure, plain_cause
+from topic_model_cli.history import Job, StateHistory
+from topic_model_cli.left_out import say_left_out
 from topic_model_cli.measure import verticals_of
 from topic_model_cli.results import download_results, write_json
+from topic_model_cli.summary import summary_from_folder
 
 RECORD = '{"campaign_id": "a", "keywords": ["tea"], "vertical": "drinks"}\n'
 
@@ -185,3 +193,103 @@ def test_a_mistake_is_told_before_anything_starts(
     assert done.stdout == ""
     assert not (tmp_path / ".local-aws").exists()
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["taken"]
+
+
+def test_what_was_left_out_is_told_with_where_it_is_listed(tmp_path: Path) -> None:
+    """A line for the channel that lost something, none for the other."""
+    folder = write_run(tmp_path / "run")
+    out = io.StringIO()
+    say_left_out(folder, summary_from_folder(folder), Console(file=out, width=40))
+    listed = folder / "prepared" / "google_ads" / "rejected.jsonl"
+    assert out.getvalue() == f"left out of google_ads: 2 of 90 lines rejected; see {listed}\n"
+
+
+def _failed_in_a_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: list[str]) -> Failure:
+    """A failed training job's failure, with the given last lines of its log."""
+    record = failed_history().execution("the-run", "FAILED")
+    events = [{**event, "timestamp": datetime.datetime.fromisoformat(event["timestamp"])} for event in record["events"]]
+    history = StateHistory(DEFINITION)
+    history.feed(events)
+    for run in history.runs:
+        if run.name == "Train":
+            run.job = Job("training", "job-train-1")
+    monkeypatch.setattr(failure, "job_log", lambda *_: ("group/stream", log))
+    return explain_failure(LocalConfig(root=tmp_path, port=1), record, history)
+
+
+def test_a_jobs_error_is_told_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A log that holds the cause alone is not shown again; one that says more is shown whole."""
+    cause = "unknown hyperparameter 'num_topic'"
+    alone = _failed_in_a_job(monkeypatch, tmp_path, [cause])
+    assert str(alone).count(cause) == 1
+    assert "its log: group/stream" in str(alone)
+    assert _failed_in_a_job(monkeypatch, tmp_path, ["pass=1", cause]).log_lines == ("pass=1", cause)
+
+
+def test_a_hint_has_the_root_that_was_given() -> None:
+    """A full disk's remedy is about the folder of the command."""
+    message = explain_error(OSError(errno.ENOSPC, "No space left on device", "/some/file"), Path("K/root"))
+
+    assert message is not None
+    assert "`topic-model local reset --root K/root`" in message
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(OSError(errno.ENOSPC, "No space left on device"), RunFailedError), (KeyboardInterrupt(), None)],
+)
+def test_a_folder_that_cannot_be_finished_is_not_left(
+    tmp_path: Path, error: BaseException, raised: type[Exception] | None
+) -> None:
+    """The name is free again; where the disk is at fault, the outcome, the place of the results and the remedy are told."""
+    plan = RunPlan(
+        "one", find_exports(_write(tmp_path / "a.jsonl")), load_settings(), {}, tmp_path / "one", tmp_path, 1, True
+    )
+
+    with (
+        pytest.raises(raised or type(error)) as told,
+        _folder_or_nothing(plan, LocalConfig(tmp_path, 1), "run one succeeded"),
+    ):
+        write_json(plan.folder / "execution.json", {})
+        raise error
+
+    assert not plan.folder.exists()
+    if raised:
+        for part in ("run one succeeded", "No space left on device", "/runs/one/", "another --name"):
+            assert part in str(told.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes under /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("arguments", [["local", "up"], ["run", "--input", "a.jsonl"]])
+def test_an_interrupt_while_the_local_aws_starts_leaves_no_server(
+    tmp_path: Path, arguments: list[str], number: signal.Signals
+) -> None:
+    """Exit code 130, a message, and no process of the folder."""
+    _write(tmp_path / "a.jsonl")
+    root = tmp_path / "aws"
+    with subprocess.Popen(
+        [sys.executable, "-m", "topic_model_cli.main", *arguments, "--root", str(root), "--port", str(free_port())],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wait_for(lambda: _servers(root))
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+
+    assert process.returncode == 130, out + err
+    assert "interrupted" in out
+    assert "Traceback" not in err
+    assert _servers(root) == []
+
+
+def _servers(root: Path) -> list[str]:
+    """The processes whose command line names the folder as a server's."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"local_aws.server\0--root\0{root}\0" in path.read_text(errors="replace"):
+                found.append(path.parent.name)
+    return found

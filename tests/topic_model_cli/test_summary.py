@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tests.topic_model_cli.run_folders import write_run
-from topic_model_cli.summary import RunFolderError, render_table, summary_from_folder
+from topic_model_cli.summary import ChannelQuality, RunFolderError, render_table, summary_from_folder
 
 
 def test_states_come_with_their_times_and_jobs(tmp_path: Path) -> None:
@@ -119,3 +119,15 @@ def test_table_on_a_terminal_has_its_three_columns(tmp_path: Path) -> None:
 def test_table_of_a_failed_run_is_empty(tmp_path: Path) -> None:
     """There is nothing to show, and nothing is made up."""
     assert _printed(write_run(tmp_path / "run", failed=True), terminal=False) == ""
+
+
+def test_what_was_left_out_is_told_in_words() -> None:
+    """Lines, campaigns and texts with their numbers; nothing where everything was taken."""
+    counts = {"lines": 1200, "campaigns": 90, "rejected_lines": 0, "texts_cut": 0, "texts_over_cap": 0}
+    assert ChannelQuality("google_ads", counts).left_out() == ""
+    counts |= {"rejected_lines": 7, "campaigns_without_terms": 3}
+    told = ChannelQuality("google_ads", counts | {"texts_over_cap": 11, "campaigns_over_cap": 2, "texts_cut": 5})
+    assert told.left_out() == (
+        "7 of 1,200 lines rejected; 3 of 90 campaigns without terms; 11 texts beyond max_texts, of 2 campaigns; "
+        "5 texts cut at max_text_length"
+    )

@@ -27,6 +27,11 @@ _CHANNEL_COUNTS = (
     ("tokens", "tokens"),
     ("distinct_terms", "distinct terms"),
 )
+_CAP_COUNTS = (
+    ("texts_over_cap", "texts over cap"),
+    ("campaigns_over_cap", "campaigns over cap"),
+    ("texts_cut", "texts cut"),
+)
 
 
 def header(summary: RunSummary) -> str:
@@ -100,7 +105,8 @@ def course(summary: RunSummary) -> str:
     key = (
         '<ul class="key"><li><i style="background:var(--good-fill);border-color:var(--good)"></i>succeeded</li>'
         '<li><i style="background:var(--bad-fill);border-color:var(--bad)"></i>failed</li>'
-        '<li><i style="background:var(--faint);border-color:var(--soft)"></i>failed, and the workflow went on</li>'
+        '<li><i style="background:var(--faint);border-color:var(--soft)"></i>handled: an error that the definition has '
+        "a path for</li>"
         '<li><i style="border-color:var(--line);border-style:dashed"></i>not reached</li></ul>'
     )
     return (
@@ -135,7 +141,7 @@ def _timeline_row(state: StateTiming, total: float) -> str:
     if state.visits > 1:
         about.append(f"{state.visits} looks")
     if state.error:
-        about.append(f"caught {state.error}" if state.outcome == "caught" else state.error)
+        about.append(f"handled {state.error}" if state.outcome == "handled" else state.error)
     note = f"<small>{esc(', '.join(about))}</small>" if about else ""
     left, width = 100 * state.offset / total, 100 * state.seconds / total
     return (
@@ -151,6 +157,8 @@ def inputs(summary: RunSummary) -> str:
     if not summary.channels:
         return ""
     columns = [(name, title) for name, title in _CHANNEL_COUNTS if any(name in c.counts for c in summary.channels)]
+    # Caps are rarely met, and the table is wide: these columns are there where they say something.
+    columns += [(name, title) for name, title in _CAP_COUNTS if any(c.counts.get(name) for c in summary.channels)]
     head = "".join(f'<th scope="col" class="number">{title}</th>' for _, title in columns)
     rows = "".join(
         f'<tr><th scope="row">{esc(channel.channel)}</th>'
