@@ -194,6 +194,7 @@ def test_a_content_type_with_parameters_or_none_is_json(server: Server) -> None:
         (b'{"keywords": []}', 422, "no_known_terms"),
         (b'{"keywords": ["zzzz", "2025", "\\u0000"]}', 422, "no_known_terms"),
         (b'{"keywords": "espresso"}', 400, "invalid_campaign"),
+        (b'{"keyword": ["espresso"]}', 400, "invalid_campaign"),
         (b'{"keywords": [1]}', 400, "invalid_campaign"),
         (b'{"keywords": [{"text": "espresso", "clicks": -1}]}', 400, "invalid_campaign"),
         (b'{"campaign_id": "a\\u0000b", "keywords": ["espresso"]}', 400, "invalid_campaign"),
