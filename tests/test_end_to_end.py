@@ -17,6 +17,7 @@ import pytest
 from local_aws import lifecycle
 from local_aws.config import LocalConfig
 from tests.local_aws.conftest import free_port
+from tests.small_disk import fill, small_disk
 
 CAMPAIGNS = 200
 
@@ -202,7 +203,7 @@ def test_a_failed_run_says_why_and_still_reports(session: Session, finished: sub
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_no_job(session: Session, number: signal.Signals) -> None:
-    """Ctrl-C, or a termination, stops the execution and its jobs, says so, and leaves the local AWS up."""
+    """Ctrl-C, or a termination, stops the execution and its jobs, says so, and leaves the local AWS up that was up."""
     name = f"interrupted-{number.name.lower()}"
     (session.folder / "long.yaml").write_text(
         "algorithm:\n  hyperparameters:\n    passes: 500\n    gamma_threshold: 1.0e-9\n"
@@ -214,10 +215,46 @@ def test_an_interrupted_run_leaves_no_job(session: Session, number: signal.Signa
 
     assert process.returncode == 130, out + err
     assert "stopped" in out
+    assert "stays up" in out
     config = lifecycle.connect(session.root)
     assert _jobs_at_work(config) == []
     arn = f"arn:aws:states:us-east-1:123456789012:execution:topic-model-local-training:{name}"
     assert config.client("stepfunctions").describe_execution(executionArn=arn)["status"] == "ABORTED"
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_takes_its_own_local_aws_down(session: Session, tmp_path: Path) -> None:
+    """A local AWS that the run started goes down with it; brought up again, it knows of the stopped execution."""
+    root = tmp_path / "own"
+    more = ["--root", str(root), "--port", str(free_port())]
+    with session.start(*session.run("own-server", *more)) as process:
+        _wait_for(process, "ValidateRequest")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+
+    assert process.returncode == 130, out + err
+    assert "which this run had started" in out
+    assert not lifecycle.status(root).running
+    try:
+        lifecycle.up(root, free_port())
+        assert dict(lifecycle.status(root).executions)["own-server"] == "ABORTED"
+    finally:
+        lifecycle.down(root)
+
+
+@pytest.mark.slow
+def test_results_that_find_no_space_leave_no_folder(session: Session, tmp_path: Path) -> None:
+    """The run is told to have succeeded, where its results are, and how to go on; its folder is not there."""
+    with small_disk(tmp_path / "disk", megabytes=1) as disk:
+        fill(disk)
+        done = session.command(*session.run("homeless", "--runs", str(disk)))
+        left = [path.name for path in disk.iterdir() if path.name != "server-filler"]
+
+    assert done.returncode == 1
+    assert "run homeless succeeded" in done.stderr
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert left == []
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,15 @@ _CREATION = threading.Lock()  # botocore sessions are not thread safe while they
 
 class LocalAwsError(TopicModelError):
     """The local AWS cannot start, be reached, or read its state; the message names the remedy."""
+
+
+def root_option(root: Path) -> str:
+    """What a command in a hint needs so that it means this folder: `` --root DIR``, or nothing for the default one."""
+    absolute, here = root.absolute(), Path.cwd()
+    if absolute == DEFAULT_ROOT.absolute():
+        return ""
+    shown = absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
+    return f" --root {shlex.quote(str(shown))}"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 from werkzeug.test import EnvironBuilder
 
-from local_aws.config import ACCOUNT, LocalAwsError
+from local_aws.config import ACCOUNT, LocalAwsError, root_option
 from local_aws.http_server import BodyReader, Environ, Headers, WsgiApp
 from local_aws.request_names import action_of, region_of, service_of
 
@@ -305,7 +305,8 @@ def _read(path: Path) -> Iterator[Entry]:
                 yield Entry.from_line(line)
             except (ValueError, KeyError, TypeError) as error:
                 raise LocalAwsError(
-                    f"{path} is damaged at line {number} ({error}); delete the state with 'topic-model local reset'"
+                    f"{path} is damaged at line {number} ({error}); delete the state with "
+                    f"'topic-model local reset{root_option(path.parent)}'"
                 ) from error
 
 

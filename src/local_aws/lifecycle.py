@@ -11,17 +11,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_aws.config import DEFAULT_PORT, LocalAwsError, LocalConfig, Mode
+from local_aws.config import DEFAULT_PORT, LocalAwsError, LocalConfig, Mode, root_option
 from local_aws.server import HEALTH_PATH, MARKER, read_json
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
+_PROBE_BYTES = 1 << 20  # a start writes less than this
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,22 @@ def up(
     ``port`` None means the port it runs on, else the default one.
 
     Raises:
-        LocalAwsError: the port is taken, the folder is not ours, or it runs with other settings.
+        LocalAwsError: the port is taken, the folder is not ours, its disk is full, or it runs with other settings.
+    """
+    return up_or_running(root, port, mode=mode, images=images)[0]
+
+
+def up_or_running(
+    root: Path,
+    port: int | None = None,
+    *,
+    mode: Mode = "process",
+    images: Mapping[str, str] | None = None,
+) -> tuple[LocalConfig, bool]:
+    """As :func:`up`, and whether this call started it; one that is interrupted leaves no server that it began.
+
+    Raises:
+        LocalAwsError: as :func:`up`.
     """
     root = root.absolute()
     wanted = LocalConfig(root, DEFAULT_PORT if port is None else port, mode, dict(images or {}))
@@ -59,12 +76,12 @@ def up(
         running = _running(root)
         if running is not None:
             _check_same(running, wanted, any_port=port is None)
-            return running
+            return running, False
         _start(wanted)
     running = _running(root)
     if running is None:
         raise LocalAwsError(f"the local AWS ended at once; see {root / 'server.log'}")
-    return running
+    return running, True
 
 
 def down(root: Path) -> bool:
@@ -133,7 +150,7 @@ def connect(root: Path) -> LocalConfig:
     """
     running = _running(root.absolute())
     if running is None:
-        raise LocalAwsError(f"no local AWS runs for {root}; start it with 'topic-model local up'")
+        raise LocalAwsError(f"no local AWS runs for {root}; start it with 'topic-model local up{root_option(root)}'")
     return running
 
 
@@ -198,21 +215,45 @@ def _start(config: LocalConfig) -> None:
             start_new_session=True,  # a Ctrl-C in the terminal is not for the server
             env=environment,
         )
+    try:
+        _wait_until_it_answers(config.root, process, said)
+    except BaseException:  # an interrupt among them: a server that nobody waits for is nobody's
+        _end(process)
+        raise
+
+
+def _wait_until_it_answers(root: Path, process: subprocess.Popen[bytes], said: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if _running(config.root) is not None:
+        if _running(root) is not None:
             return
         if process.poll() is not None:
             raise LocalAwsError(_why_it_ended(process.returncode, said))
         time.sleep(0.05)
+    raise LocalAwsError(f"the local AWS did not answer within {START_SECONDS:.0f} s; see {root / 'server.log'}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    raise LocalAwsError(f"the local AWS did not answer within {START_SECONDS:.0f} s; see {log}")
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _why_it_ended(code: int, said: Path) -> str:
     text = said.read_text(encoding="utf-8", errors="replace").strip()
     if code == 2 and text:
         return text  # the server's own message for the user
+    try:  # a server that cannot write cannot write why it ended either
+        with tempfile.TemporaryFile(dir=said.parent) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+    except OSError as error:
+        return (
+            f"the local AWS ended with exit code {code}, and the disk that holds {said.parent} cannot be written: "
+            f"{error.strerror}; free some space, then start it again"
+        )
     return f"the local AWS ended with exit code {code}; see {said} and server.log beside it"
 
 
@@ -227,7 +268,7 @@ def _check_same(running: LocalConfig, wanted: LocalConfig, *, any_port: bool) ->
     if differences:
         raise LocalAwsError(
             f"the local AWS of {running.root} runs with {'; '.join(differences)}; "
-            "stop it first with 'topic-model local down'"
+            f"stop it first with 'topic-model local down{root_option(running.root)}'"
         )
 
 

@@ -18,7 +18,7 @@ from moto.sagemaker.exceptions import ValidationError
 
 from local_aws.config import LocalAwsError, LocalConfig
 from local_aws.docker_mode import DockerRunner
-from local_aws.job_errors import JobFailedError, JobStoppedError
+from local_aws.job_errors import JobFailedError, JobStoppedError, unwritable_reason
 from local_aws.job_files import remove_folder
 from local_aws.job_logs import LogShipper
 from local_aws.process_identity import kill_left_over
@@ -176,8 +176,8 @@ class Job(ABC):
     def run_to_end(self) -> None:
         """Runs the job in this thread; whatever happens, it ends in a final status."""
         status, reason = "Completed", None
-        self.update({self.start_field: now()})
         try:
+            self.update({self.start_field: now()})
             self.run()
             if self._stop_asked.is_set():
                 status = "Stopped"
@@ -185,11 +185,21 @@ class Job(ABC):
             status, reason = "Stopped", str(stop) or None
         except JobFailedError as failure:
             status, reason = ("Stopped", None) if self._stop_asked.is_set() else ("Failed", str(failure))
+        except OSError as error:
+            logger.exception("%s job %s", self.slug, self.name)
+            status, reason = "Failed", unwritable_reason(error, self.folder)
         except Exception as error:
             logger.exception("%s job %s", self.slug, self.name)
             status, reason = "Failed", f"InternalServerError: {error!r}"
         if self._aborted and status != "Completed":
             status, reason = "Failed", SERVER_STOPPED
+        self._finish_unsaved_at_worst(status, reason)
+
+    def fail(self, reason: str) -> None:
+        """Ends a job that was not started."""
+        self._finish_unsaved_at_worst("Failed", reason)
+
+    def _finish_unsaved_at_worst(self, status: str, reason: str | None) -> None:
         try:
             self._finish(status, reason)
         except OSError:  # the disk is full: Describe is right, and a later server will say that the job was cut off
@@ -223,7 +233,10 @@ class Job(ABC):
                 raise ValidationError(
                     message=f"The request was rejected because the {self.slug} job is in status {self.status}."
                 )
-            self.update(status="Stopping")
+            try:
+                self.update(status="Stopping")
+            except OSError:  # the disk is full, and all the more the job is to stop
+                logger.exception("%s job %s is stopping but cannot be saved", self.slug, self.name)
             self._stop(STOP_GRACE_SECONDS)
 
     def abort(self, grace_seconds: float) -> None:
@@ -306,7 +319,11 @@ class Job(ABC):
                 container = self.store.runner.start(launch)
             except (LocalAwsError, OSError) as error:
                 raise JobFailedError(f"ClientError: the container cannot be started: {error}") from error
-            self.own(container)
+            try:
+                self.own(container)
+            except OSError:  # it would run on with nobody to wait for it
+                container.stop(0)
+                raise
             return container
 
     def own(self, container: Container | None) -> None:

@@ -14,16 +14,16 @@ from moto.core.responses import ActionResult, EmptyResult
 from moto.sagemaker.exceptions import (
     ResourceInUseException,
     ResourceNotFound,
-    SagemakerClientError,
     ValidationError,
 )
 from moto.sagemaker.responses import SageMakerResponse
 
 from local_aws import sagemaker_tags
 from local_aws.config import LocalConfig
+from local_aws.job_errors import unwritable_reason
 from local_aws.requests_validation import validated_request
 from local_aws.runner import release_runner, shared_runner
-from local_aws.sagemaker_job import Job, JobStore, load_job
+from local_aws.sagemaker_job import RUNNING, Job, JobStore, load_job
 from local_aws.sagemaker_processing import ProcessingJob
 from local_aws.sagemaker_training import TrainingJob
 from local_aws.sagemaker_transform import TransformJob
@@ -112,7 +112,7 @@ def _handlers(kind: str) -> dict[str, Callable[[Any], ActionResult]]:
 
 
 def create_job(kind: str, request: Mapping[str, Any]) -> Job:
-    """Makes a job and starts it.
+    """Makes a job and starts it; one whose folder cannot be written has failed at once.
 
     Raises:
         ResourceInUseException: the name is taken.
@@ -133,10 +133,11 @@ def create_job(kind: str, request: Mapping[str, Any]) -> Job:
         try:
             job.prepare()
         except OSError as error:
-            message = f"CapacityError: the local AWS cannot write {job.folder}: {error}; free some disk"
-            raise SagemakerClientError("ResourceLimitExceeded", message) from error
+            # No limit error, which stands for an account's quota: workflows wait long before they try that again.
+            job.fail(unwritable_reason(error, job.folder))
         store.jobs[(kind, job.name)] = job
-        job.start()
+        if job.status in RUNNING:
+            job.start()
     return job
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
-from local_aws.config import DEFAULT_PORT, DEFAULT_ROOT, LocalAwsError, LocalConfig, Mode
+from local_aws.config import DEFAULT_PORT, DEFAULT_ROOT, LocalAwsError, LocalConfig, Mode, root_option
 
 LOG = logging.getLogger(__name__)
 
@@ -46,17 +46,19 @@ def claim_folder(root: Path) -> IO[str]:
     marker = root / MARKER
     try:
         root.mkdir(parents=True, exist_ok=True)
-        if not marker.exists():
-            strangers = sorted(path.name for path in root.iterdir() if not path.name.startswith(("server", "up.lock")))
+        if not marker.exists() or not marker.stat().st_size:  # an empty one is what a full disk once left of it
+            ours = ("server", "up.lock", MARKER)
+            strangers = sorted(path.name for path in root.iterdir() if not path.name.startswith(ours))
             if strangers:
                 raise LocalAwsError(
                     f"{root} holds {strangers[0]!r} and is no state folder of the local AWS; choose an empty one"
                 )
-            marker.write_text(json.dumps({"format": FORMAT}), encoding="utf-8")
+            write_atomically(marker, json.dumps({"format": FORMAT}))
         found = read_json(marker).get("format")
         if found != FORMAT:
             raise LocalAwsError(
-                f"{marker} has format {found!r}, this version reads {FORMAT}; run 'topic-model local reset'"
+                f"{marker} has format {found!r}, this version reads {FORMAT}; "
+                f"run 'topic-model local reset{root_option(root)}'"
             )
         lock = (root / "server.lock").open("a+", encoding="utf-8")
     except OSError as error:
@@ -65,7 +67,9 @@ def claim_folder(root: Path) -> IO[str]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
-        raise LocalAwsError(f"another local AWS serves {root}; stop it with 'topic-model local down'") from error
+        raise LocalAwsError(
+            f"another local AWS serves {root}; stop it with 'topic-model local down{root_option(root)}'"
+        ) from error
     return lock
 
 

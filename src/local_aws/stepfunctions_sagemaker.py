@@ -53,6 +53,8 @@ JOBS: Mapping[str, Job] = {
 ACTIONS = frozenset({*JOBS, "createModel", "createEndpointConfig", "createEndpoint", "updateEndpoint"})
 
 _NAMED_ERRORS = {
+    # The local AWS's alone, for a full disk: an error of its own is none that workflows try again.
+    "InsufficientStorage": "InsufficientStorageException",
     "ResourceInUse": "ResourceInUseException",
     "ResourceLimitExceeded": "ResourceLimitExceededException",
     "ResourceNotFound": "ResourceNotFoundException",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import sys
+from pathlib import Path
 
+from local_aws.config import DEFAULT_ROOT, root_option
 from topic_model.errors import TopicModelError
 
 
@@ -32,13 +34,16 @@ class PipelineError(TopicModelError):
     """The rendered definition is stale, or breaks one of the rules for definitions."""
 
 
-def explain_error(error: BaseException) -> str | None:
-    """What to tell the user of a mistake or a broken surrounding; None for a defect, which keeps its traceback."""
+def explain_error(error: BaseException, root: Path = DEFAULT_ROOT) -> str | None:
+    """What to tell the user of a mistake or a broken surrounding; None for a defect, which keeps its traceback.
+
+    ``root`` is the local AWS's folder, for the commands that the message proposes.
+    """
     if isinstance(error, TopicModelError):
         return str(error)
-    if isinstance(error, OSError) and (message := _explain_os_error(error)) is not None:
+    if isinstance(error, OSError) and (message := _explain_os_error(error, root)) is not None:
         return message
-    return _explain_botocore_error(error)
+    return _explain_botocore_error(error, root)
 
 
 def is_connection_error(error: BaseException) -> bool:
@@ -50,12 +55,12 @@ def is_connection_error(error: BaseException) -> bool:
     )
 
 
-def _explain_os_error(error: OSError) -> str | None:
+def _explain_os_error(error: OSError, root: Path) -> str | None:
     place = f" at {error.filename}" if error.filename else ""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return (
-            f"the disk is full{place}: free some space (old folders under runs/, or `topic-model local reset`), "
-            "then run again; nothing that was there before is lost"
+            f"the disk is full{place}: free some space (old folders under runs/, or "
+            f"`topic-model local reset{root_option(root)}`), then run again; nothing that was there before is lost"
         )
     if isinstance(error, PermissionError):
         return f"not allowed to read or write{place}: {error.strerror}; check the owner and the mode of the path"
@@ -64,12 +69,12 @@ def _explain_os_error(error: OSError) -> str | None:
     return None
 
 
-def _explain_botocore_error(error: BaseException) -> str | None:
+def _explain_botocore_error(error: BaseException, root: Path) -> str | None:
     exceptions = sys.modules.get("botocore.exceptions")
     if exceptions is None:  # botocore was never imported, so none of its errors was raised
         return None
     if is_connection_error(error):
-        return f"the local AWS does not answer ({error}); start it with `topic-model local up`"
+        return f"the local AWS does not answer ({error}); start it with `topic-model local up{root_option(root)}`"
     if isinstance(error, exceptions.ClientError):
         answer = error.response.get("Error", {})
         return f"{error.operation_name} was refused: {answer.get('Code')}: {answer.get('Message')}"

@@ -8,17 +8,27 @@ from typing import Annotated
 
 import typer
 
+from local_aws.config import DEFAULT_ROOT, root_option
+from topic_model_cli import interrupts
+
 app = typer.Typer(help="The local AWS: a server on this machine that runs the workflow's jobs and endpoints.")
 
-DEFAULT_ROOT = Path(".local-aws")
+ROOT_GIVEN = "topic_model_cli.root"
+"""Where a command's context keeps its ``--root``, for the hints of errors that know nothing of it."""
 IMAGE_URI = "123456789012.dkr.ecr.us-east-1.amazonaws.com/topic-model:local"
 """The image as the workflow's requests name it; in docker mode a local tag stands for it."""
+
+
+def _remembered(context: typer.Context, root: Path) -> Path:
+    context.meta[ROOT_GIVEN] = root  # the contexts of a command line share it
+    return root
+
 
 PortOption = Annotated[
     int | None,
     typer.Option(min=1, max=65_535, help="Port on 127.0.0.1 that the local AWS starts on.", show_default="4610"),
 ]
-RootOption = Annotated[Path, typer.Option(help="Folder that holds the local AWS's state.")]
+RootOption = Annotated[Path, typer.Option(callback=_remembered, help="Folder that holds the local AWS's state.")]
 
 
 class JobMode(StrEnum):
@@ -39,7 +49,12 @@ def up(
     from local_aws import lifecycle
 
     images = {IMAGE_URI: image} if mode is JobMode.docker else {}
-    config = lifecycle.up(root, port=port, mode=mode.value, images=images)
+    with interrupts.terminations_as_interrupts():
+        try:
+            config = lifecycle.up(root, port=port, mode=mode.value, images=images)
+        except KeyboardInterrupt:
+            typer.echo("\ninterrupted; the local AWS was not started")
+            raise typer.Exit(interrupts.EXIT_CODE) from None
     typer.echo(f"the local AWS answers at {config.endpoint_url} ({mode.value} mode, state in {root})")
     typer.echo(f"for boto3 and the AWS CLI: export AWS_ENDPOINT_URL={config.endpoint_url}")
 
@@ -61,7 +76,8 @@ def status(root: RootOption = DEFAULT_ROOT) -> None:
     found = lifecycle.status(root)
     size = f"{found.disk_bytes / 1e6:,.1f} MB"
     if not found.running:
-        typer.echo(f"the local AWS is down; {found.root} holds {size} (start it: topic-model local up)")
+        start = f"topic-model local up{root_option(root)}"
+        typer.echo(f"the local AWS is down; {found.root} holds {size} (start it: {start})")
         return
     typer.echo(f"the local AWS answers at http://127.0.0.1:{found.port} ({found.mode} mode; {found.root}, {size})")
     for name, state in found.endpoints:

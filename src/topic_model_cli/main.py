@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from local_aws.config import DEFAULT_ROOT
 from topic_model_cli.errors import explain_error
+from topic_model_cli.local import ROOT_GIVEN
 from topic_model_cli.local import app as local_app
 from topic_model_cli.pipeline_command import app as pipeline_app
 from topic_model_cli.run import run
@@ -24,7 +26,7 @@ class ErrorsAsMessages(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            message = explain_error(error)
+            message = explain_error(error, ctx.meta.get(ROOT_GIVEN, DEFAULT_ROOT))
             if message is None or ctx.params.get("debug"):
                 raise
             typer.echo(f"error: {message}", err=True)

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
+from local_aws.config import DEFAULT_ROOT
 from topic_model_cli.errors import RunNameError
-from topic_model_cli.local import DEFAULT_ROOT, PortOption, RootOption
+from topic_model_cli.local import PortOption, RootOption
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 DEFAULT_RUNS = Path("runs")

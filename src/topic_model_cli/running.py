@@ -5,21 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shlex
-import signal
-import sys
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from local_aws.config import LocalAwsError, LocalConfig
-from topic_model_cli import execution, results
+from local_aws.config import LocalAwsError, LocalConfig, root_option
+from topic_model_cli import execution, interrupts, results
 from topic_model_cli import stack as stacks
 from topic_model_cli.command_name import command_name
 from topic_model_cli.errors import LocalAwsLostError, RunFailedError, is_connection_error
@@ -27,7 +25,6 @@ from topic_model_cli.exports_upload import Exports, upload_exports
 from topic_model_cli.failure import explain_failure, job_log
 from topic_model_cli.history import StateHistory
 from topic_model_cli.left_out import say_left_out
-from topic_model_cli.local import DEFAULT_ROOT
 from topic_model_cli.measure import measure_run, retrieval_sentence
 from topic_model_cli.progress import Progress
 from topic_model_cli.report import write_report
@@ -36,7 +33,6 @@ from topic_model_cli.summary import RunSummary, render_table, summary_from_folde
 if TYPE_CHECKING:
     from pipelines.settings import PipelineSettings
 
-INTERRUPTED = 130
 _NOTE_SECONDS = 1.0
 
 
@@ -58,37 +54,55 @@ def run_workflow(plan: RunPlan) -> None:
     """Run it and report on it; prints as it goes.
 
     Raises:
-        RunFailedError: the execution failed; its report is written all the same.
+        RunFailedError: the execution failed, and its report is written all the same; or the run's folder cannot be
+            written, and is not there.
         LocalAwsLostError: the server stopped answering.
-        typer.Exit: with 130, after Ctrl-C stopped the execution and its jobs.
+        typer.Exit: with 130, after Ctrl-C stopped the execution, its jobs, and the local AWS if this run started it.
     """
     console = Console(highlight=False)
+    server = _Server(plan.root)
+    with interrupts.terminations_as_interrupts():
+        try:
+            _run(plan, server, console)
+        except KeyboardInterrupt:
+            _interrupted(plan, server, console)
+
+
+@dataclass
+class _Server:
+    """The local AWS of this run, once there is one, and whether this run started it."""
+
+    root: Path
+    config: LocalConfig | None = None
+    started: bool = False
+
+
+def _run(plan: RunPlan, server: _Server, console: Console) -> None:
     with ThreadPoolExecutor(max_workers=1) as pool:
         # The SDK that builds the definition takes seconds to import, the server seconds to start: both at once.
         building = pool.submit(_build_definition, plan.settings)
-        config = _local_aws(plan.root, plan.port, console)
+        config = _local_aws(server, plan.port, console)
         template = building.result()
-    arn = execution.execution_arn(stacks.state_machine_arn(config), plan.name)
     history: StateHistory | None = None
-    with _terminations_as_interrupts():
-        try:
-            definition = _start(plan, config, template, console)
-            history = StateHistory(definition)
-            described = _follow(config, arn, history, console)
-        except KeyboardInterrupt:
-            _stop(plan, config, arn, console)
-        except Exception as error:
-            if is_connection_error(error):
-                raise _lost(plan, config, history) from error
-            raise
-    _keep(plan, config, arn, definition, described)
+    try:
+        definition = _start(plan, config, template, console)
+        history = StateHistory(definition)
+        described = _follow(config, _arn(plan, config), history, console)
+    except Exception as error:
+        if is_connection_error(error):
+            raise _lost(plan, config, history) from error
+        raise
     if described["status"] != "SUCCEEDED":
         failure = explain_failure(config, described, history)
-        results.write_json(plan.folder / "failure.json", dataclasses.asdict(failure))
-        _report(plan)
+        with _folder_or_nothing(plan, config, str(failure)):
+            _keep(plan, config, definition, described)
+            results.write_json(plan.folder / "failure.json", dataclasses.asdict(failure))
+            _report(plan)
         raise RunFailedError(f"{failure}\n  report: {plan.folder / 'report.html'}")
-    measured = measure_run(config, _bucket(config), plan.name, plan.folder, plan.verticals)
-    summary = _report(plan)
+    with _folder_or_nothing(plan, config, f"run {plan.name} succeeded on the local AWS"):
+        _keep(plan, config, definition, described)
+        measured = measure_run(config, _bucket(config), plan.name, plan.folder, plan.verticals)
+        summary = _report(plan)
     console.print()
     render_table(summary, console)
     if measured is not None:
@@ -97,16 +111,36 @@ def run_workflow(plan: RunPlan) -> None:
     _what_next(plan, summary, console)
 
 
-def _local_aws(root: Path, port: int | None, console: Console) -> LocalConfig:
-    """The local AWS of ``root`` as it runs, whatever its mode; started as it is by default where it does not."""
+@contextlib.contextmanager
+def _folder_or_nothing(plan: RunPlan, config: LocalConfig, outcome: str) -> Iterator[None]:
+    """Leave the run's folder whole, or not at all, so that its name is free and nobody takes a part for the whole."""
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(plan.folder, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
+        raise RunFailedError(
+            f"{outcome}\n  but {plan.folder} cannot be written: {error}; nothing is left there. What the run made is "
+            f"kept in the local AWS, in s3://{_bucket(config)}/runs/{plan.name}/; for its report, free some space and "
+            "run again under another --name"
+        ) from error
+
+
+def _local_aws(server: _Server, port: int | None, console: Console) -> LocalConfig:
+    """The local AWS of the root as it runs, whatever its mode; started as it is by default where it does not."""
     from local_aws import lifecycle
 
     try:
-        config = lifecycle.connect(root)
+        server.config = lifecycle.connect(server.root)
     except LocalAwsError:
-        console.print(f"starting the local AWS (its state is in {root}) …", soft_wrap=True)
-        config = lifecycle.up(root, port)
-    return config
+        console.print(f"starting the local AWS (its state is in {server.root}) …", soft_wrap=True)
+        server.config, server.started = lifecycle.up_or_running(server.root, port)
+    return server.config
+
+
+def _arn(plan: RunPlan, config: LocalConfig) -> str:
+    return execution.execution_arn(stacks.state_machine_arn(config), plan.name)
 
 
 def _bucket(config: LocalConfig) -> str:
@@ -155,11 +189,9 @@ def _follow(config: LocalConfig, arn: str, history: StateHistory, console: Conso
         return execution.follow(config, arn, history, on_change)
 
 
-def _keep(
-    plan: RunPlan, config: LocalConfig, arn: str, definition: Mapping[str, Any], described: Mapping[str, Any]
-) -> None:
+def _keep(plan: RunPlan, config: LocalConfig, definition: Mapping[str, Any], described: Mapping[str, Any]) -> None:
     """Put everything that the report and later questions need into the run's folder."""
-    record = results.execution_record(described, execution.new_events(config, arn, 0))
+    record = results.execution_record(described, execution.new_events(config, _arn(plan, config), 0))
     results.write_json(plan.folder / "execution.json", record)
     results.write_json(plan.folder / "definition.json", definition)
     results.write_json(plan.folder / "settings.json", plan.settings.model_dump(mode="json"))
@@ -177,7 +209,7 @@ def _what_next(plan: RunPlan, summary: RunSummary, console: Console) -> None:
     console.print(f"results  {plan.folder}", soft_wrap=True)
     if plan.deploy:
         command = command_name()
-        root = "" if plan.root == DEFAULT_ROOT else f" --root {shlex.quote(str(plan.root))}"
+        root = root_option(plan.root)
         for example in summary.examples(1):
             console.print(
                 f"try      {command} similar{root} --campaign {shlex.quote(example.campaign_id)}", soft_wrap=True
@@ -187,23 +219,47 @@ def _what_next(plan: RunPlan, summary: RunSummary, console: Console) -> None:
                 console.print(f"         {command} similar{root} --keywords {shlex.quote(keywords)}", soft_wrap=True)
 
 
-def _stop(plan: RunPlan, config: LocalConfig, arn: str, console: Console) -> NoReturn:
-    """After Ctrl-C: no job goes on; the local AWS stays up with what it has."""
-    console.print("\nstopping the execution and its jobs …")
+def _interrupted(plan: RunPlan, server: _Server, console: Console) -> NoReturn:
+    """After Ctrl-C no job goes on, and no process that this run started; a local AWS that was there before stays."""
+    with interrupts.interrupts_ignored():
+        if server.config is None:
+            console.print("\ninterrupted before the run began; nothing was started", soft_wrap=True)
+            raise typer.Exit(interrupts.EXIT_CODE)
+        console.print("\nstopping the execution and its jobs …")
+        left = _stop(plan, server.config, goes_down=server.started)
+        if server.started:
+            from local_aws import lifecycle
+
+            lifecycle.down(plan.root)  # and with it whatever job has not ended
+            console.print(
+                f"run {plan.name} and its jobs are stopped, and so is the local AWS, which this run had started; "
+                f"its state is kept in {plan.root}",
+                soft_wrap=True,
+            )
+        elif left:
+            console.print(
+                f"these jobs have not ended: {', '.join(left)}; "
+                f"`topic-model local down{root_option(plan.root)}` ends them",
+                soft_wrap=True,
+            )
+        else:
+            console.print(
+                f"run {plan.name} and its jobs are stopped; the local AWS, which was up before, stays up",
+                soft_wrap=True,
+            )
+    raise typer.Exit(interrupts.EXIT_CODE)
+
+
+def _stop(plan: RunPlan, config: LocalConfig, *, goes_down: bool) -> list[str]:
+    """Stop the execution; the jobs that have not ended."""
     try:
-        with _interrupts_ignored():
-            left = execution.stop(config, arn, "stopped from the keyboard")
+        return execution.stop(config, _arn(plan, config), "stopped from the keyboard")
     except Exception as error:
+        if goes_down:
+            return []  # its jobs end with it
         if is_connection_error(error):
             raise _lost(plan, config, None) from error
         raise
-    if left:
-        console.print(
-            f"these jobs have not ended: {', '.join(left)}; `topic-model local down` ends them", soft_wrap=True
-        )
-    else:
-        console.print(f"run {plan.name} and its jobs are stopped; the local AWS stays up", soft_wrap=True)
-    raise typer.Exit(INTERRUPTED)
 
 
 def _lost(plan: RunPlan, config: LocalConfig, history: StateHistory | None) -> LocalAwsLostError:
@@ -211,31 +267,6 @@ def _lost(plan: RunPlan, config: LocalConfig, history: StateHistory | None) -> L
     at = f" while {running} ran" if running else ""
     return LocalAwsLostError(
         f"the local AWS at {config.endpoint_url} stopped answering{at}; its log is {plan.root / 'server.log'}. What it "
-        "had stored is kept: `topic-model local up` brings it back, then start the run again under a new name"
+        f"had stored is kept: `topic-model local up{root_option(plan.root)}` brings it back, then start the run again "
+        "under a new name"
     )
-
-
-@contextlib.contextmanager
-def _terminations_as_interrupts() -> Iterator[None]:
-    """While this lasts, SIGTERM and a closed terminal end a run as Ctrl-C does: with its jobs stopped."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    names = [signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else [])]
-    before = {name: signal.signal(name, interrupt) for name in names}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
-
-
-@contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """While this lasts, a second Ctrl-C does not leave jobs behind."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from local_aws.config import DEFAULT_ROOT, root_option
 from topic_model_cli.errors import QuestionError
-from topic_model_cli.local import DEFAULT_ROOT, RootOption
+from topic_model_cli.local import RootOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +66,7 @@ def ask(config: LocalConfig, question: Mapping[str, Any]) -> dict[str, Any]:
             EndpointName=ENDPOINT_NAME, ContentType="application/json", Accept="application/json", Body=body
         )
     except ClientError as error:
-        raise QuestionError(_why_refused(error.response)) from error
+        raise QuestionError(_why_refused(error.response, root_option(config.root))) from error
     answer = json.loads(response["Body"].read())
     if not isinstance(answer, dict):
         raise QuestionError(f"endpoint {ENDPOINT_NAME} answered {type(answer).__name__}; expected a JSON object")
@@ -120,7 +121,8 @@ def _last_run(config: LocalConfig) -> str:
         done = []
     if not done:
         raise QuestionError(
-            "no run has succeeded yet, so no campaign is known; start with `topic-model run --input PATH`"
+            "no run has succeeded yet, so no campaign is known; "
+            f"start with `topic-model run{root_option(config.root)} --input PATH`"
         )
     return str(max(done, key=lambda execution: execution["startDate"])["name"])
 
@@ -134,12 +136,12 @@ def _scored_lines(config: LocalConfig, bucket: str, prefix: str) -> Iterator[byt
                 yield from (line for line in body.iter_lines(chunk_size=1 << 20) if line.strip())
 
 
-def _why_refused(response: Mapping[str, Any]) -> str:
+def _why_refused(response: Mapping[str, Any], root: str = "") -> str:
     answer = response.get("Error", {})
     code, message = answer.get("Code"), str(answer.get("Message", ""))
     if code != "ModelError":
         if "not found" in message.lower() or "could not find" in message.lower() or code == "ResourceNotFound":
-            return "no endpoint serves yet; start with `topic-model run --input PATH` (without --no-deploy)"
+            return f"no endpoint serves yet; start with `topic-model run{root} --input PATH` (without --no-deploy)"
         return f"the endpoint refused the question: {code}: {message}"
     said = str(response.get("OriginalMessage") or message)
     try:

@@ -17,6 +17,7 @@ import pytest
 from local_aws import lifecycle
 from local_aws.config import LocalAwsError, LocalConfig
 from tests.local_aws.conftest import free_port, server_pid, start
+from tests.small_disk import fill, small_disk
 
 
 def test_up_again_is_the_same_server(shared_aws: LocalConfig) -> None:
@@ -147,3 +148,40 @@ def test_the_server_binds_to_loopback_only(tmp_path: Path) -> None:
 def test_the_server_is_not_of_the_terminals_process_group(shared_aws: LocalConfig) -> None:
     """A Ctrl-C in the terminal that started it does not reach it: it has a session of its own."""
     assert os.getsid(server_pid(shared_aws)) != os.getsid(0)
+
+
+def test_a_full_disk_is_named_and_blocks_nothing(tmp_path: Path) -> None:
+    """A start on a full disk says so; with space again the same folder serves."""
+    with small_disk(tmp_path / "disk", megabytes=4) as disk:
+        for folder in (disk, disk / "aws"):  # where the server's own files are the first to be written, and below
+            folder.mkdir(exist_ok=True)
+            filler = fill(disk)
+            with pytest.raises(
+                (LocalAwsError, OSError), match=r"(?s)disk.*No space left|No space left.*free some space"
+            ):
+                start(folder)
+            assert not (folder / "local-aws.json").exists()
+            filler.unlink()
+        start(disk / "aws")
+        assert lifecycle.down(disk / "aws") is True
+
+
+def test_an_empty_marker_does_not_block_a_folder(tmp_path: Path) -> None:
+    """What a full disk left of an earlier version's marker is replaced; no 'format None' for ever."""
+    (tmp_path / "local-aws.json").touch()
+    start(tmp_path)
+    assert lifecycle.down(tmp_path) is True
+    assert json.loads((tmp_path / "local-aws.json").read_text()) == {"format": 1}
+
+
+def test_a_hint_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typed as it stands, the command of a hint is about the folder in question; the default one needs no option."""
+    monkeypatch.chdir(tmp_path)
+    for root, hint in [
+        (Path(".local-aws"), "'topic-model local up'"),
+        (Path("K/my root"), "'topic-model local up --root 'K/my root''"),
+        (tmp_path.parent / "other", f"'topic-model local up --root {tmp_path.parent / 'other'}'"),
+    ]:
+        with pytest.raises(LocalAwsError) as raised:
+            lifecycle.connect(root)
+        assert hint in str(raised.value)

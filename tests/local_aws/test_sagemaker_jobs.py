@@ -26,6 +26,7 @@ from tests.local_aws.toy_server import (
     training_request,
     wait_for,
 )
+from tests.small_disk import fill, small_disk
 
 
 @pytest.fixture(scope="module")
@@ -300,3 +301,42 @@ class TestRequests:
         sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "b", "Value": "2"}])
         sagemaker.delete_tags(ResourceArn=arn, TagKeys=["a"])
         assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "b", "Value": "2"}]
+
+
+class TestUnwritableFolder:
+    """A job whose files the server cannot write."""
+
+    def test_it_is_a_failed_job_and_no_limit_of_the_account(self, aws: LocalConfig) -> None:
+        """Workflows wait minutes at ``ResourceLimitExceeded``; a failed job is told at once."""
+        taken = aws.root / "sagemaker" / "jobs" / "processing" / "in-the-way"
+        taken.parent.mkdir(parents=True, exist_ok=True)
+        taken.parent.rename(taken.parent.with_name("processing-aside"))
+        taken.parent.write_text("a file where a folder should be")
+        try:
+            shown = process(aws, "in-the-way")
+        finally:
+            taken.parent.unlink()
+            taken.parent.with_name("processing-aside").rename(taken.parent)
+        assert shown["ProcessingJobStatus"] == "Failed"
+        assert shown["FailureReason"].startswith("InternalServerError: ")
+
+    def test_a_full_disk_fails_new_jobs_and_lets_running_ones_be_stopped(self, tmp_path: Path) -> None:
+        """The reason names the disk and the remedy; a stop ends its job; with space again, jobs run again."""
+        with small_disk(tmp_path / "disk", megabytes=8) as disk, toy_aws(disk / "root") as config:
+            config.client("s3").create_bucket(Bucket="data")
+            put(config, "data", in__a=b"hello")
+            sagemaker = config.client("sagemaker")
+            sagemaker.create_processing_job(**processing_request("endless", "sleep"))
+            log = config.root / "sagemaker/jobs/processing/endless/log.txt"
+            wait_for(lambda: log.exists() and "child " in log.read_text())
+            filler = fill(disk)
+            shown = process(config, "unlucky")
+            sagemaker.stop_processing_job(ProcessingJobName="endless")
+            stopped = finished(config, "processing", "endless")
+            filler.unlink()
+            later = process(config, "lucky")
+        assert shown["ProcessingJobStatus"] == "Failed"
+        assert shown["FailureReason"].startswith("InternalServerError: no space left on the disk that holds ")
+        assert "free some space" in shown["FailureReason"]
+        assert stopped["ProcessingJobStatus"] == "Stopped"
+        assert later["ProcessingJobStatus"] == "Completed"

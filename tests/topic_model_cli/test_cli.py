@@ -79,9 +79,12 @@ def test_the_local_aws_need_not_run_to_be_asked(command: Command, tmp_path: Path
     """Status and down say that it does not run, questions say how to start it."""
     assert "down" in command("local", "status").stdout
     assert "was not up" in command("local", "down").stdout
+    assert "topic-model local up --root else/where" in command("local", "status", "--root", "else/where").stdout
     asked = command("similar", "--keywords", "tea")
     assert asked.returncode == 1
-    assert "topic-model local up" in asked.stderr
+    assert "'topic-model local up'" in asked.stderr
+    asked = command("similar", "--keywords", "tea", "--root", "else/where")
+    assert "'topic-model local up --root else/where'" in asked.stderr
 
 
 def test_a_sample_is_the_same_twice(command: Command, tmp_path: Path) -> None:
