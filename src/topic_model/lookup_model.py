@@ -82,6 +82,7 @@ class LookupModel:
                     own=self.recommender.ids_of(map(keyword_key, tokenizer.pipe(phrases.keywords))),
                     excluded=exclusions(phrases.negatives, tokenizer),
                     number=self.settings.num_recommendations if num_recommendations is None else num_recommendations,
+                    min_similarity=self.settings.min_evidence_similarity,
                 )
             ],
         }

@@ -181,6 +181,7 @@ class Lookups:
                         own=lookup.recommender.own_keywords(row),
                         excluded=self.excluded[row],
                         number=lookup.settings.num_recommendations,
+                        min_similarity=lookup.settings.min_evidence_similarity,
                     )
                 ],
             }

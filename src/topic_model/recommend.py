@@ -3,7 +3,8 @@
 Keywords that have the same terms ("running shoes", "shoes for running") are one keyword here, shown in its most used
 wording. The score of a keyword, in [0, 1], is ``support * fit * demand * efficiency``:
 
-- support: the share of the neighbours' summed similarity that comes from neighbours which use the keyword;
+- support: the share of the summed similarity of the neighbours that are not weak (``min_evidence_similarity``) that
+  comes from those which use the keyword;
 - fit: r / (1 + r), where r is how much likelier the keyword's terms are in the campaign's own topics than anywhere
   (the mean over terms of sum_k theta_k beta_kw / p(w)); neighbours have side topics too, and those are not for us;
 - demand: 0.75 + 0.25 ln(1 + clicks) / ln(1 + c), c the most clicks any keyword has; 0.875 where no export has clicks;
@@ -200,12 +201,16 @@ class Recommender:
         own: IntArray,
         excluded: Sequence[frozenset[str]],
         number: int,
+        min_similarity: float = 0.0,
     ) -> list[Recommendation]:
         """At most ``number`` keywords that the neighbours use and the campaign lacks, best first.
 
         ``neighbours`` are rows of the table, ``own`` the campaign's keyword ids, ``excluded`` what its negative
-        keywords exclude: see :func:`exclusions`.
+        keywords exclude: see :func:`exclusions`. Neighbours below ``min_similarity`` have no say: a weak neighbour is
+        shown, but what it bids on is no advice.
         """
+        strong = similarities >= min_similarity
+        neighbours, similarities = neighbours[strong], similarities[strong]
         if not len(neighbours) or not number or not similarities.any():
             return []
         table = self._table

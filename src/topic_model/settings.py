@@ -139,6 +139,9 @@ class NeighbourSettings(StrictSettings):
     num_neighbours: int = Field(10, ge=1, le=1_000, description="similar campaigns a campaign")
     num_recommendations: int = Field(10, ge=0, le=1_000, description="recommended keywords a campaign")
     min_similarity: float = Field(0.1, ge=0, le=1, description="similarity below which a campaign is no neighbour")
+    min_evidence_similarity: float = Field(
+        WEAK_SIMILARITY, ge=0, le=1, description="similarity below which a neighbour's keywords are not recommended"
+    )
     num_clusters: int | Literal["auto"] = Field("auto", description="clusters, or 'auto' for the rule in clusters")
     seed: int = Field(20_260_601, ge=0, lt=2**32)
 

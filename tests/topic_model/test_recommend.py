@@ -207,3 +207,17 @@ def test_a_table_of_no_keywords_works(tmp_path: Path) -> None:
     """Campaigns without any keyword are a table of none."""
     recommender = _recommender(tmp_path, _campaign("a"), _campaign("b"))
     assert _recommend(recommender, [0, 1], [0.9, 0.8]) == []
+
+
+def test_weak_neighbours_have_no_say(tmp_path: Path) -> None:
+    """A keyword that only neighbours below the bound use is no advice; evidence and support count the others alone."""
+    recommender = _recommender(
+        tmp_path, _campaign("a"), _campaign("b", "coffee mug"), _campaign("c", "coffee mug", "running shoe")
+    )
+    theta, rows, similarities = np.array([0.5, 0.5]), np.array([1, 2]), np.array([0.6, 0.2])
+    found = recommender.recommend(
+        theta, rows, similarities, own=np.zeros(0, dtype=np.int64), excluded=[], number=10, min_similarity=0.3
+    )
+    alone = _recommend(recommender, [1], [0.6])
+    assert [each.keyword for each in found] == ["coffee mug"]
+    assert found == alone
