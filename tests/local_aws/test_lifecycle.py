@@ -37,14 +37,16 @@ def test_up_with_other_settings_is_refused(shared_aws: LocalConfig) -> None:
         lifecycle.up(shared_aws.root, 4611)
 
 
-def test_two_ups_at_once_make_one_server(tmp_path: Path) -> None:
+def test_two_ups_at_once_make_one_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two concurrent starts of a folder, with the same port, return the same server."""
+    # Once and here: two threads that each set and restore a variable may restore what the other set.
+    monkeypatch.setenv("LOCAL_AWS_WORKER", "off")
     port = free_port()
     barrier = threading.Barrier(2)
 
     def up() -> tuple[LocalConfig, int]:
         barrier.wait()
-        config = start(tmp_path / "aws", port=port)
+        config = lifecycle.up(tmp_path / "aws", port)
         return config, server_pid(config)
 
     with ThreadPoolExecutor(2) as pool:

@@ -60,6 +60,7 @@ def plain(folder: Path) -> Iterator[Runner]:
 
 def make_runner(folder: Path, **environment: str) -> Iterator[Runner]:
     patch = pytest.MonkeyPatch()
+    patch.delenv("LOCAL_AWS_WORKER", raising=False)
     for name, value in environment.items():
         patch.setenv(name, value)
     runner = Runner(LocalConfig(folder / "root", 1, images={"toy": f"file:{folder / 'toy.py'}", "m": "module:toy_mod"}))
@@ -196,6 +197,7 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
     for runner in make_runner(tmp_path, LOCAL_AWS_WORKER_IMPORTS="json"):
         running = launch(tmp_path, runner, "import os, time\nprint(os.getppid())\ntime.sleep(60)")
         worker = int(wait_for(running.log_path.read_text))
+        assert worker != os.getpid(), "the job is a plain process of this one, not the worker's"
         os.kill(worker, signal.SIGKILL)
         assert running.wait(20) == 137
         assert run(tmp_path, runner, "print('again')") == (0, "again\n")
