@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import json
 import os
 import shutil
 import signal
@@ -177,7 +176,6 @@ def _payloads(scoring: Path) -> list[bytes]:
             if size + len(line) > PAYLOAD_BYTES:
                 payloads.append(b"".join(lines))
                 lines, size = [], 0
-            json.loads(line)
             lines.append(line)
             size += len(line)
     return [*payloads, b"".join(lines)] if lines else payloads

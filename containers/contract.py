@@ -35,10 +35,7 @@ def input_folder(name: str) -> Path:
     Raises:
         SettingsError: the job has no such input.
     """
-    folder = base_folder() / "processing" / "input" / name
-    if not folder.is_dir():
-        raise SettingsError(f"the processing job has no input {name!r}; expected a folder processing/input/{name}")
-    return folder
+    return _existing(f"processing/input/{name}", f"the processing job has no input {name!r}")
 
 
 def output_folder(name: str) -> Path:
@@ -52,9 +49,13 @@ def channel_folder(name: str) -> Path:
     Raises:
         SettingsError: the job has no such channel.
     """
-    folder = base_folder() / "input" / "data" / name
+    return _existing(f"input/data/{name}", f"the training job has no channel {name!r}")
+
+
+def _existing(place: str, otherwise: str) -> Path:
+    folder = base_folder() / place
     if not folder.is_dir():
-        raise SettingsError(f"the training job has no channel {name!r}; expected a folder input/data/{name}")
+        raise SettingsError(f"{otherwise}; expected a folder {place}")
     return folder
 
 
