@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -206,20 +207,42 @@ def _start(config: LocalConfig) -> None:
     # AWS settings of the user's must not reach a server that stands for AWS.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     said = config.root / "server.stderr"
-    with said.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # a Ctrl-C in the terminal is not for the server
-            env=environment,
-        )
+    process = None
     try:
+        with _interrupts_deferred(), said.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # a Ctrl-C in the terminal is not for the server
+                env=environment,
+            )
         _wait_until_it_answers(config.root, process, said)
     except BaseException:  # an interrupt among them: a server that nobody waits for is nobody's
-        _end(process)
+        if process is not None:
+            _end(process)
         raise
+
+
+@contextlib.contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """While this lasts a signal waits: one that came inside ``Popen`` would leave a process that nobody has hold of."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread only
+        return
+    arrived: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heeded = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    for number in heeded:
+        signal.signal(number, lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in heeded.items():
+            signal.signal(number, handler)
+    if arrived:
+        signal.raise_signal(arrived[0])
 
 
 def _wait_until_it_answers(root: Path, process: subprocess.Popen[bytes], said: Path) -> None:

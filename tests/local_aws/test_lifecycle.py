@@ -11,6 +11,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,3 +188,30 @@ def test_a_hint_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         with pytest.raises(LocalAwsError) as raised:
             lifecycle.connect(root)
         assert hint in str(raised.value)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_between_fork_and_hold_leaves_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """A signal that comes while the process is being made is heeded once we hold it, and the process is ended."""
+    made: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def interrupted(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        made.append(popen(*arguments, **options))
+        signal.raise_signal(number)
+        return made[0]
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("local_aws.lifecycle.subprocess.Popen", interrupted)
+    before = signal.signal(number, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            lifecycle.up(tmp_path / "aws", free_port())
+    finally:
+        signal.signal(number, before)
+
+    assert made[0].returncode is not None
