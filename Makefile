@@ -111,7 +111,7 @@ docs: $(DEVELOPMENT_READY) ## Write docs/cli.md anew from the commands' own help
 lock: $(BIN)/python ## Choose the versions of requirements/ anew, for Python 3.11 to 3.13
 	@$(PIP) install -qq uv==$(UV_VERSION)
 	@$(LOCK) --all-extras --upgrade --output-file requirements/development.txt
-	@$(LOCK) --extra serving --extra pipelines --extra local --constraints requirements/development.txt \
+	@$(LOCK) --extra serving --extra lookup --extra pipelines --extra local --constraints requirements/development.txt \
 	  --output-file requirements/run.txt
 	@$(LOCK) --extra serving --constraints requirements/development.txt --output-file requirements/container.txt
 
