@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from topic_model.arrays import IntArray, csr, hash_of, sha256_of, write_array, write_json, written_whole
+from topic_model.bags import BagsInMemory, checked_bags
 from topic_model.errors import CorpusError, SettingsError
 from topic_model.settings import CorpusSettings, TextSettings
 
@@ -94,6 +95,20 @@ class Corpus:
         for row in rows:
             start, stop = self.indptr[row], self.indptr[row + 1]
             yield list(zip(self.indices[start:stop].tolist(), self.counts[start:stop].tolist(), strict=True))
+
+    @cached_property
+    def training_bags(self) -> BagsInMemory:
+        """The bags of :attr:`training_rows`, as algorithms take them."""
+        return self._bags(self.training_rows)
+
+    @cached_property
+    def held_out_bags(self) -> BagsInMemory:
+        """The bags of :attr:`held_out_rows`."""
+        return self._bags(self.held_out_rows)
+
+    def _bags(self, rows: IntArray) -> BagsInMemory:
+        bags = checked_bags(self.indptr, self.indices, self.counts, len(self.vocabulary))
+        return BagsInMemory(bags.rows(rows), len(self.vocabulary), self.content_hash)
 
     @property
     def training_rows(self) -> IntArray:

@@ -7,7 +7,7 @@ string mappings and reports a typo with the names it knows.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -45,25 +45,26 @@ class StrictSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
-    def from_strings(cls, values: Mapping[str, str], *, what: str = "setting") -> Self:
+    def from_strings(cls, values: Mapping[str, str], *, what: str = "setting", also: Sequence[str] = ()) -> Self:
         """Settings from a flat mapping of strings, as SageMaker hands over hyperparameters.
 
-        ``null`` is the absent value of the settings that may be absent.
+        ``null`` is the absent value of the settings that may be absent; ``also`` are names that go with the settings
+        and that a typo may have meant.
 
         Raises:
             SettingsError: an unknown name, or a value that does not convert or is out of range.
         """
         optional = {name for name, field in cls.model_fields.items() if type(None) in get_args(field.annotation)}
         absent = dict.fromkeys(name for name in optional if values.get(name) == "null")
-        return cls.from_mapping({**values, **absent}, what=what)
+        return cls.from_mapping({**values, **absent}, what=what, also=also)
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], *, what: str = "setting") -> Self:
+    def from_mapping(cls, values: Mapping[str, Any], *, what: str = "setting", also: Sequence[str] = ()) -> Self:
         """Settings from a mapping; the error names each wrong entry."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            message = explain_validation_error(error, what=what, expected=list(cls.model_fields))
+            message = explain_validation_error(error, what=what, expected=[*cls.model_fields, *also])
             raise SettingsError(message) from error
 
     def to_strings(self) -> dict[str, str]:
