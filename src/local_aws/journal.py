@@ -42,6 +42,8 @@ _JOURNALLED: Mapping[str, frozenset[str] | None] = {
     "events": frozenset({"PutRule", "DeleteRule", "PutTargets", "RemoveTargets", "EnableRule", "DisableRule",
                          "CreateEventBus", "DeleteEventBus"}),
     "monitoring": frozenset({"PutMetricAlarm", "DeleteAlarms", "PutDashboard", "DeleteDashboards"}),
+    "application-autoscaling": frozenset({"RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy",
+                                          "DeleteScalingPolicy", "PutScheduledAction", "DeleteScheduledAction"}),
     "states": _ALL_CHANGES,
     "dynamodb": _ALL_CHANGES,
     "ssm": _ALL_CHANGES,

@@ -32,7 +32,7 @@ HEALTH_PATH = "/_local_aws/health"
 MARKER = "local-aws.json"  # says that a folder is ours, so that a reset may delete it
 FORMAT = 1
 
-_PLUGS = ("s3_store", "stepfunctions", "sagemaker_jobs", "sagemaker_endpoints", "lambdas")
+_PLUGS = ("s3_store", "cloudwatch", "stepfunctions", "sagemaker_jobs", "sagemaker_endpoints", "lambdas")
 _M_MMAP_THRESHOLD = -3  # malloc.h
 _HOSTS = frozenset({"127.0.0.1", "localhost", "host.docker.internal"})
 
