@@ -21,7 +21,7 @@ from starlette.routing import Route
 from containers.contract import base_folder
 from containers.workers import supervise
 from topic_model.artifact import read_artifact, read_model
-from topic_model.campaigns import MAX_ID_LENGTH, campaign_from_record
+from topic_model.campaigns import MAX_ID_LENGTH, Campaign, campaign_from_record
 from topic_model.errors import CampaignError, NoKnownTermsError, SettingsError, TopicModelError
 from topic_model.lookup_model import LookupModel, describe_fingerprint, has_index, read_lookup_model
 from topic_model.model import TopicModel
@@ -30,6 +30,8 @@ from topic_model.text import Tokenizer
 MAX_BODY_BYTES = 6 * 2**20  # InvokeEndpoint's limit
 MAX_BATCH_BODY_BYTES = 100 * 2**20  # batch transform's
 MAX_ANSWERS = 1_000
+MAX_UNKNOWN_TERMS = 50
+ONLY_CLIENT = "only_client"
 JSON, JSON_LINES = "application/json", "application/jsonlines"
 # The event loop answers pings between slices of a long batch.
 SLICE = 20
@@ -54,16 +56,25 @@ class Scorer:
         if not isinstance(record, dict):
             raise CampaignError(f"expected a JSON object, got {type(record).__name__}")
         options = {name: _whole_number(record, name) for name in ("k", "num_recommendations") if name in record}
-        fields = {name: value for name, value in record.items() if name not in options}
+        fields = {name: value for name, value in record.items() if name not in options and name != ONLY_CLIENT}
         campaign = campaign_from_record({"campaign_id": "fresh", **fields})
         if "campaign_id" not in record:
             campaign = replace(campaign, campaign_id="")  # nobody's id, so that it hides no known campaign
         about = {"campaign_id": campaign.campaign_id or None, "model_version": self.version}
+        try:
+            return about | self._described(campaign, _client(record), options)
+        except NoKnownTermsError as error:
+            error.terms = tuple(self._tokenizer.campaign_terms(campaign))[:MAX_UNKNOWN_TERMS]
+            raise
+
+    def _described(self, campaign: Campaign, only_client: str | None, options: dict[str, int]) -> dict[str, Any]:
         if self.batch or self.lookup is None:
             theta = self.model.infer(self._tokenizer.campaign_terms(campaign))
             described = describe_fingerprint(self.model, theta)
-            return about | ({"fingerprint": described["fingerprint"]} if self.batch else described)
-        return about | self.lookup.answer(campaign, self._tokenizer, **options)
+            return {"fingerprint": described["fingerprint"]} if self.batch else described
+        # Said back, so that a caller who must not see other clients' campaigns knows that this container obeyed.
+        scope = {ONLY_CLIENT: only_client} if only_client is not None else {}
+        return scope | self.lookup.answer(campaign, self._tokenizer, **options, only_client=only_client)
 
     def answer_line(self, line: bytes, number: int) -> bytes:
         """One answer line for one line: an error object for a bad one, so that no line is lost."""
@@ -136,7 +147,9 @@ def _answer_one(scorer: Scorer, body: bytes) -> Response:
     except orjson.JSONDecodeError as error:
         return _failure(400, "malformed_json", f"the body is not JSON: {error}")
     except NoKnownTermsError as error:
-        return _failure(422, _code(error), str(error))
+        document = _error(_code(error), str(error))
+        document["error"]["unknown_terms"] = list(error.terms)
+        return _json(document, 422)
     except TopicModelError as error:
         return _failure(400, _code(error), str(error))
     except Exception:
@@ -176,6 +189,14 @@ def _whole_number(record: dict[str, Any], name: str) -> int:
     low = 1 if name == "k" else 0
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MAX_ANSWERS:
         raise CampaignError(f"{name} is {str(value)[:40]!r}; expected a whole number from {low} to {MAX_ANSWERS}")
+    return value
+
+
+def _client(record: dict[str, Any]) -> str | None:
+    """The client whose campaigns alone are to be in the answer; None for all."""
+    value = record.get(ONLY_CLIENT)
+    if value is not None and (not isinstance(value, str) or not value):
+        raise CampaignError(f"{ONLY_CLIENT} is {str(value)[:40]!r}; expected a client's id, or nothing")
     return value
 
 

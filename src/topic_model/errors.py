@@ -28,7 +28,9 @@ class CorpusError(TopicModelError):
 
 
 class NoKnownTermsError(TopicModelError):
-    """A campaign has no term in the model's vocabulary, so it has no fingerprint."""
+    """A campaign has no term in the model's vocabulary, so it has no fingerprint; ``terms`` are those it has."""
+
+    terms: tuple[str, ...] = ()
 
 
 class CheckpointError(TopicModelError):

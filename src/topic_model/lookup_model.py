@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from topic_model.arrays import Float32Array, FloatArray, IntArray, csr, write_array, write_json
 from topic_model.artifact import Artifact, read_model, write_model
 from topic_model.campaigns import Campaign
+from topic_model.client_scope import ClientScope
 from topic_model.clusters import Clusters
 from topic_model.errors import ArtifactError, ArtifactMismatchError
 from topic_model.model import TopicModel
@@ -23,6 +25,8 @@ from topic_model.text import Tokenizer, campaign_phrases
 from topic_model.weighting import tf_idf
 
 INDEX = "index"
+MAX_SHARED_TOPICS = 3
+MAX_SHARED_TERMS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,17 @@ class LookupModel:
     settings: NeighbourSettings
 
     def answer(
-        self, campaign: Campaign, tokenizer: Tokenizer, *, k: int | None = None, num_recommendations: int | None = None
+        self,
+        campaign: Campaign,
+        tokenizer: Tokenizer,
+        *,
+        k: int | None = None,
+        num_recommendations: int | None = None,
+        only_client: str | None = None,
     ) -> dict[str, Any]:
         """Everything about a fresh campaign; its own id, where the index has it, is not among its neighbours.
+
+        With ``only_client``, neighbours and the evidence of recommendations are of that client's campaigns alone.
 
         Raises:
             NoKnownTermsError: no term of the campaign is in the vocabulary.
@@ -62,7 +74,11 @@ class LookupModel:
         ids, counts = self.model.vocabulary.bow(terms)
         weights = tf_idf(csr(counts.astype(np.float64), ids, [0, len(ids)], len(self.idf)), self.idf)
         own_row = self._rows.get(campaign.campaign_id)
-        found = self.index.nearest(theta, weights, k or self.settings.num_neighbours, own_row=own_row)
+        number = k or self.settings.num_neighbours
+        if only_client is None:
+            found = self.index.nearest(theta, weights, number, own_row=own_row)
+        else:
+            found = self.scope.nearest(only_client, theta, weights, number, own_row=own_row)
         rows, similarities = found.rows[0], found.similarities[0]
         phrases = campaign_phrases(campaign, self.model.text_settings)
         cluster = self.clusters.nearest(theta)
@@ -88,50 +104,92 @@ class LookupModel:
         }
 
     @cached_property
+    def scope(self) -> ClientScope:
+        """The index of each client."""
+        return ClientScope([campaign.client_id for campaign in self.campaigns], self.index)
+
+    @cached_property
     def _rows(self) -> dict[str, int]:
         return {campaign.campaign_id: row for row, campaign in enumerate(self.campaigns)}
 
     def similar(
         self, theta: FloatArray, weights: Any, rows: IntArray, similarities: FloatArray
     ) -> list[dict[str, Any]]:
-        """Neighbours with what they share, for a campaign of fingerprint (K,) and TF-IDF row (1, n_terms)."""
+        """Neighbours with what they share, for a campaign of fingerprint (K,) and TF-IDF row (1, n_terms).
+
+        ``contributions`` says what each similarity is made of: its parts from the shared terms and topics, in their
+        order, and from all other terms and topics; they add up to the similarity, to its six decimals.
+        """
         dense = np.zeros(weights.shape[1])
         dense[weights.indices] = weights.data
-        return [
-            {
-                "campaign_id": self.campaigns[row].campaign_id,
-                "name": self.campaigns[row].name,
-                "channel": self.campaigns[row].channel,
-                "similarity": similarity,
-                "shared_topics": shared_topics,
-                "shared_terms": self._shared_terms(dense, row),
-            }
-            for row, similarity, shared_topics in zip(
-                rows.tolist(), similarities.tolist(), self._shared_topics(theta, rows), strict=True
+        weight = self.settings.topic_weight
+        topic_parts = weight * np.sqrt(theta) * self.index.roots[rows]
+        order = np.argsort(-topic_parts, axis=1, kind="stable")[:, :MAX_SHARED_TOPICS]
+        found = []
+        for row, similarity, topics, parts, total in zip(
+            rows.tolist(),
+            similarities.tolist(),
+            order.tolist(),
+            np.take_along_axis(topic_parts, order, axis=1).tolist(),
+            topic_parts.sum(axis=1).tolist(),
+            strict=True,
+        ):
+            known = self.campaigns[row]
+            shared = [(topic, part) for topic, part in zip(topics, parts, strict=True) if part >= 0.1 * total > 0]
+            terms, term_parts, overlap = self._shared_terms(dense, row)
+            found.append(
+                {
+                    "campaign_id": known.campaign_id,
+                    "client_id": known.client_id,
+                    "name": known.name,
+                    "channel": known.channel,
+                    "similarity": similarity,
+                    "shared_topics": [
+                        {"topic": topic, "share": round(part / total, 4), "terms": self.model.topic_terms[topic][:4]}
+                        for topic, part in shared
+                    ],
+                    "shared_terms": terms,
+                    "contributions": _contributions(
+                        similarity,
+                        [(1 - weight) * part for part in term_parts],
+                        (1 - weight) * overlap,
+                        [part for _, part in shared],
+                        total,
+                    ),
+                }
             )
-        ]
+        return found
 
-    def _shared_topics(self, theta: FloatArray, rows: IntArray) -> list[list[dict[str, Any]]]:
-        """The topics that make up the Bhattacharyya coefficient with each row: at most 3, of a tenth of it or more."""
-        parts = np.sqrt(theta) * self.index.roots[rows]
-        shares = parts / np.maximum(parts.sum(axis=1, keepdims=True), 1e-12)
-        order = np.argsort(-parts, axis=1, kind="stable")[:, :3]
-        return [
-            [
-                {"topic": topic, "share": round(share, 4), "terms": self.model.topic_terms[topic][:4]}
-                for topic, share in zip(topics, best, strict=True)
-                if share >= 0.1
-            ]
-            for topics, best in zip(order.tolist(), np.take_along_axis(shares, order, axis=1).tolist(), strict=True)
+    def _shared_terms(self, dense: FloatArray, row: int) -> tuple[list[str], list[float], float]:
+        """The terms that make up most of two campaigns' cosine, the heaviest first, what each adds to it, and it."""
+        start, stop = self.index.weights.indptr[row : row + 2].tolist()
+        ids = self.index.weights.indices[start:stop]
+        products = dense[ids] * self.index.weights.data[start:stop]
+        heaviest = np.argsort(-products, kind="stable")[:MAX_SHARED_TERMS]
+        names = self.model.vocabulary.terms
+        parts = [
+            (names[term], part)
+            for term, part in zip(ids[heaviest].tolist(), products[heaviest].tolist(), strict=True)
+            if part > 0
         ]
+        return [term for term, _ in parts], [part for _, part in parts], float(products.sum())
 
-    def _shared_terms(self, dense: FloatArray, row: int) -> list[str]:
-        """The terms that make up the two campaigns' cosine, the heaviest first: at most 5."""
-        indptr = self.index.weights.indptr
-        ids = self.index.weights.indices[indptr[row] : indptr[row + 1]]
-        products = dense[ids] * self.index.weights.data[indptr[row] : indptr[row + 1]]
-        order = np.argsort(-products, kind="stable")[:5]
-        return [self.model.vocabulary.terms[int(ids[place])] for place in order if products[place] > 0]
+
+def _contributions(
+    similarity: float, terms: list[float], overlap: float, topics: list[float], topic_total: float
+) -> dict[str, Any]:
+    """The named parts of a similarity and the rest of each kind, to six decimals, none negative, adding up to it."""
+    parts = [*terms, max(0.0, overlap - sum(terms)), *topics, max(0.0, topic_total - sum(topics))]
+    # The running sum is rounded and not the parts, so that roundings cannot pile up.
+    scale = similarity / max(sum(parts), 1e-12)
+    running = [round(scale * part, 6) for part in accumulate(parts)]
+    rounded = [round(after - before, 6) for before, after in pairwise((0.0, *running))]
+    return {
+        "terms": rounded[: len(terms)],
+        "other_terms": rounded[len(terms)],
+        "topics": rounded[len(terms) + 1 : -1],
+        "other_topics": rounded[-1],
+    }
 
 
 def describe_fingerprint(model: TopicModel, theta: FloatArray) -> dict[str, Any]:

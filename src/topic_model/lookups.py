@@ -15,7 +15,16 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from topic_model.arrays import Float32Array, csr, write_json, written_whole
+from topic_model.arrays import (
+    Float32Array,
+    FloatArray,
+    IntArray,
+    csr,
+    sha256_of,
+    write_bytes,
+    write_json,
+    written_whole,
+)
 from topic_model.artifact import Artifact, pack, read_model
 from topic_model.clusters import cluster_campaigns
 from topic_model.corpus import read_prepared
@@ -24,13 +33,17 @@ from topic_model.lookup_model import KnownCampaign, LookupModel, top_topics, wri
 from topic_model.model import TopicModel
 from topic_model.neighbours import CampaignIndex
 from topic_model.projection import MAX_POINTS, project
+from topic_model.published import CLUSTERS, SAME, TOPICS
 from topic_model.recommend import Recommender, build_keyword_table, exclusions, recommendation_record
+from topic_model.search_documents import search_documents
 from topic_model.settings import NeighbourSettings
 from topic_model.text import Tokenizer
 from topic_model.weighting import inverse_document_frequency, tf_idf
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ROWS_A_FILE = 20_000
+MAX_KEYWORDS = 50
+"""Of a campaign's own keywords, that its row shows."""
 
 
 def build_lookups(model_artifact: Artifact, prepared: Path, fingerprints: Path, settings: NeighbourSettings) -> Lookups:
@@ -85,7 +98,12 @@ class Lookups:
             version = write_lookup_model(self.lookup, Path(scratch), self.model_manifest)
             pack(Path(scratch), model_out / "model.tar.gz")
         self._write_documents(out, version)
-        self._write_rows(out, version)
+        documents = [
+            {"name": CLUSTERS, "file": "clusters.json", "sha256": sha256_of(out / "clusters.json")},
+            {"name": TOPICS, "file": "topics.json", "sha256": sha256_of(out / "topics.json")},
+            *self._write_search(out),
+        ]
+        self._write_rows(out, version, documents)
         return version
 
     def _write_documents(self, out: Path, version: str) -> None:
@@ -130,7 +148,16 @@ class Lookups:
         with written_whole(out / "unscored.jsonl") as temporary, temporary.open("wb") as stream:
             stream.writelines(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE) for entry in self.unscored)
 
-    def _write_rows(self, out: Path, version: str) -> None:
+    def _write_search(self, out: Path) -> list[dict[str, str]]:
+        documents = []
+        for number, (name, document) in enumerate(search_documents(self.lookup.campaigns, self.lookup.keywords)):
+            content = orjson.dumps(document)
+            file = f"search-{number:05d}.json"
+            write_bytes(out / file, content)
+            documents.append({"name": name, "file": file, "sha256": hashlib.sha256(content).hexdigest()})
+        return documents
+
+    def _write_rows(self, out: Path, version: str, documents: list[dict[str, str]]) -> None:
         files = []
         rows = self._rows(version)
         for number, start in enumerate(range(0, len(self.lookup.campaigns), ROWS_A_FILE)):
@@ -152,16 +179,24 @@ class Lookups:
                 "rows": len(self.lookup.campaigns),
                 "unscored": len(self.unscored),
                 "files": files,
+                "documents": documents,
             },
         )
 
     def _rows(self, version: str) -> Iterator[dict[str, Any]]:
         lookup = self.lookup
-        found = lookup.index.all_nearest(lookup.settings.num_neighbours)
+        number = lookup.settings.num_neighbours
+        found = lookup.index.all_nearest(number)
+        within: dict[int, tuple[IntArray, FloatArray]] = {}
         for row, campaign in enumerate(lookup.campaigns):
-            theta = lookup.index.theta[row].astype(np.float64)
+            if campaign.client_id is not None and row not in within:
+                rows = lookup.scope.rows[campaign.client_id]
+                within = dict(
+                    enumerate(zip(*lookup.scope.all_nearest(campaign.client_id, number), strict=True), start=rows.start)
+                )
             neighbours, similarities = found.rows[row], found.similarities[row]
             cluster = int(lookup.clusters.assigned[row])
+            lists = self._lists(row, neighbours, similarities)
             yield {
                 "campaign_id": campaign.campaign_id,
                 "client_id": campaign.client_id,
@@ -170,21 +205,45 @@ class Lookups:
                 "model_version": version,
                 "cluster": cluster,
                 "cluster_label": lookup.clusters.labels[cluster],
-                "topics": top_topics(lookup.model, theta),
-                "similar": lookup.similar(theta, lookup.index.weights[row], neighbours, similarities),
-                "recommendations": [
-                    recommendation_record(recommendation)
-                    for recommendation in lookup.recommender.recommend(
-                        theta,
-                        neighbours,
-                        similarities,
-                        own=lookup.recommender.own_keywords(row),
-                        excluded=self.excluded[row],
-                        number=lookup.settings.num_recommendations,
-                        min_similarity=lookup.settings.min_evidence_similarity,
-                    )
-                ],
+                "topics": top_topics(lookup.model, lookup.index.theta[row]),
+                **self._keywords(row),
+                **lists,
+                "within_client": self._within_client(row, neighbours, within.get(row)),
             }
+
+    def _keywords(self, row: int) -> dict[str, Any]:
+        """The campaign's own keywords, the most clicked first, and how many it has."""
+        table = self.lookup.keywords
+        uses = slice(*table.indptr[row : row + 2])
+        clicks = np.nan_to_num(table.figures[uses, 0])
+        shown = table.keywords[uses][np.argsort(-clicks, kind="stable")[:MAX_KEYWORDS]]
+        return {"keywords": [table.phrases[keyword] for keyword in shown.tolist()], "num_keywords": len(clicks)}
+
+    def _lists(self, row: int, neighbours: IntArray, similarities: FloatArray) -> dict[str, Any]:
+        """What a campaign's neighbours are and recommend."""
+        lookup = self.lookup
+        theta = lookup.index.theta[row].astype(np.float64)
+        recommendations = lookup.recommender.recommend(
+            theta,
+            neighbours,
+            similarities,
+            own=lookup.recommender.own_keywords(row),
+            excluded=self.excluded[row],
+            number=lookup.settings.num_recommendations,
+            min_similarity=lookup.settings.min_evidence_similarity,
+        )
+        return {
+            "similar": lookup.similar(theta, lookup.index.weights[row], neighbours, similarities),
+            "recommendations": list(map(recommendation_record, recommendations)),
+        }
+
+    def _within_client(
+        self, row: int, neighbours: IntArray, within: tuple[IntArray, FloatArray] | None
+    ) -> dict[str, Any] | str | None:
+        """The lists that the campaign's own client may see: of neighbours that are the client's too."""
+        if within is None:
+            return None
+        return SAME if np.array_equal(within[0], neighbours) else self._lists(row, *within)
 
 
 @dataclass(frozen=True)
@@ -209,7 +268,9 @@ def _read_prepared(
             "score all prepared campaigns"
         )
     table = table.filter(pc.is_in(table["campaign_id"], value_set=pa.array(list(scored), pa.string())))
-    table = table.take(pc.sort_indices(table["campaign_id"])).combine_chunks()
+    # A client's campaigns stand together: its part of the index is then a view (client_scope).
+    order = pc.sort_indices(table, sort_keys=[("client_id", "ascending"), ("campaign_id", "ascending")])
+    table = table.take(order).combine_chunks()
     if table.num_rows != len(scored):
         raise ArtifactMismatchError(
             f"{len(scored)} campaigns have a fingerprint, but {table.num_rows} of them are prepared; "

@@ -15,6 +15,7 @@ _SHARED_MODULES = (
     "exports/__init__.py",
     "exports/columns.py",
     "exports/layouts.py",
+    "published.py",
 )
 """What the functions use of the library: its modules that need the standard library alone."""
 

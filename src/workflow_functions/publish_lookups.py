@@ -12,7 +12,8 @@ being read, and nobody sees them until one conditional write moves the pointer. 
     Versions whose rows are being written, with the time (epoch seconds) at which that began. What a crashed
     execution left is removed once nobody can be writing it any more.
 
-A row is ``campaign_id``, ``model_version`` and ``document``: the row's JSON, as BuildNeighbours wrote it.
+A row is ``campaign_id``, ``model_version`` and ``document``: the row's JSON, as BuildNeighbours wrote it. A version's
+documents stand beside its rows (``lookup_documents``).
 """
 
 from __future__ import annotations
@@ -23,18 +24,20 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from topic_model.published import POINTER
 from workflow_functions import aws
 from workflow_functions.errors import LookupRowsError, PublishConflictError
+from workflow_functions.lookup_documents import documents_of, put_documents
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, WriteRequestTypeDef
 
-POINTER = "#current"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_ITEM_BYTES = 400_000
 """DynamoDB's limit is 409,600 bytes, with the names and values of the item's keys."""
@@ -63,7 +66,8 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     manifest = _manifest(lookups)
     version, count = manifest["model_version"], manifest["rows"]
     before = _announce(table, version)
-    _write(table, (_put(row, version) for row in _rows(lookups, manifest)))
+    rows = (_put(row, version) for row in _rows(lookups, manifest))
+    _write(table, chain(rows, put_documents(lookups, manifest["documents"], version)))
     retired = _move_pointer(table, version, before)
     _remove(table, retired)
     return {"model_version": version, "rows": count}
@@ -90,7 +94,7 @@ def _manifest(lookups: str) -> dict[str, Any]:
         raise LookupRowsError(f"{uri} names a file {bad[0]!r}; expected rows-NNNNN.jsonl")
     if rows != sum(count for _, count, _ in named):
         raise LookupRowsError(f"{uri} says {rows} rows, but its files add up to {sum(count for _, count, _ in named)}")
-    return {"model_version": version, "rows": rows, "files": named}
+    return {"model_version": version, "rows": rows, "files": named, "documents": documents_of(manifest, uri)}
 
 
 def _rows(lookups: str, manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -133,8 +137,10 @@ def _row(line: bytes, version: str, seen: set[str], where: str) -> dict[str, Any
         raise LookupRowsError(f"{where} is no lookup row: {error!r}") from error
     if row_version != version:
         raise LookupRowsError(f"{where} is of model {row_version!r}, and the manifest of {version!r}")
-    if not isinstance(campaign_id, str) or not campaign_id or campaign_id in seen:
-        raise LookupRowsError(f"{where}: campaign_id {campaign_id!r} is empty or came before")
+    if not isinstance(campaign_id, str) or not campaign_id or campaign_id != campaign_id.strip():
+        raise LookupRowsError(f"{where}: campaign_id is {campaign_id!r}; expected an id without space at its ends")
+    if campaign_id in seen:
+        raise LookupRowsError(f"{where}: campaign_id {campaign_id!r} came before")
     if len(line) + len(campaign_id.encode()) > MAX_ITEM_BYTES:
         raise LookupRowsError(
             f"{where}: the row of campaign {campaign_id!r} has {len(line):,} bytes, over the table's "

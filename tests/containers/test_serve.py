@@ -164,6 +164,26 @@ def test_a_fresh_campaign_is_answered_whole(server: Server, lookup_model: Path) 
     assert sum(answer["fingerprint"]) == pytest.approx(1, abs=1e-5)
 
 
+def test_an_answer_within_a_client_tells_of_no_other(server: Server) -> None:
+    """With only_client all neighbours are that client's, and the answer says that it obeyed; a stranger has none."""
+    record = {"keywords": ["espresso grinder", "latte"], "k": 20}
+    _, answer = server.ask({**record, "only_client": "client-1"})
+    assert answer["only_client"] == "client-1"
+    assert answer["similar"] and {similar["client_id"] for similar in answer["similar"]} == {"client-1"}
+    _, everyone = server.ask(record)
+    assert "only_client" not in everyone
+    expected = [similar for similar in everyone["similar"] if similar["client_id"] == "client-1"]
+    assert answer["similar"][: len(expected)] == expected
+    _, stranger = server.ask({**record, "only_client": "nobody"})
+    assert (stranger["similar"], stranger["recommendations"]) == ([], [])
+
+
+def test_a_refusal_for_want_of_known_terms_lists_the_terms(server: Server) -> None:
+    """Who asked sees which words the model does not know."""
+    status, answer = server.ask({"keywords": ["zzzz qqqq", "xxyy"]})
+    assert (status, answer["error"]["unknown_terms"]) == (422, ["zzzz", "qqqq", "xxyy"])
+
+
 def test_options_bound_the_lists(server: Server) -> None:
     """k and num_recommendations are obeyed, to their ends."""
     record = {"campaign_id": "x", "keywords": ["espresso grinder"]}
@@ -205,6 +225,7 @@ def test_a_content_type_with_parameters_or_none_is_json(server: Server) -> None:
             for name, values in {
                 b"k": (b"0", b"-1", b"1e9", b"1001", b"true", b'"5"', b"null", b"2.5", b"99999999999999999999"),
                 b"num_recommendations": (b"-1", b"1001", b"false"),
+                b"only_client": (b'""', b"1", b"[]"),
             }.items()
             for value in values
         ),

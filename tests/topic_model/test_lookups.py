@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
+from itertools import chain as joined
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import pytest
 
 from tests.topic_model.conftest import Chain, run_chain, themed_campaigns
 from topic_model import lookups as lookups_module
+from topic_model import search_documents
 from topic_model.artifact import unpack
 from topic_model.campaigns import Campaign, Keyword
 from topic_model.errors import ArtifactMismatchError, CorpusError
 from topic_model.lookups import build_lookups
+from topic_model.published import search_name
 from topic_model.settings import CorpusSettings, LdaSettings, NeighbourSettings
 
 
@@ -59,19 +62,24 @@ def test_a_row_has_the_contracts_fields(rows: dict[str, Any]) -> None:
             "cluster",
             "cluster_label",
             "topics",
+            "keywords",
+            "num_keywords",
             "similar",
             "recommendations",
+            "within_client",
         ]
         for topic in row["topics"]:
             assert set(topic) == {"topic", "share", "terms"}
         for similar in row["similar"]:
             assert set(similar) == {
                 "campaign_id",
+                "client_id",
                 "name",
                 "channel",
                 "similarity",
                 "shared_topics",
                 "shared_terms",
+                "contributions",
             }
             for topic in similar["shared_topics"]:
                 assert set(topic) == {"topic", "share", "terms"}
@@ -320,3 +328,76 @@ def test_more_clusters_than_campaigns_is_refused(chain: Chain) -> None:
     """The message names both."""
     with pytest.raises(CorpusError, match="num_clusters is 500, but 80 campaigns"):
         build_lookups(chain.artifact, chain.prepared, chain.fingerprints, NeighbourSettings(num_clusters=500))
+
+
+def _lists_of(row: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    within = row["within_client"]
+    return [row["similar"], *([within["similar"]] if isinstance(within, dict) else [])]
+
+
+def test_contributions_add_up_to_the_similarity(rows: dict[str, dict[str, Any]]) -> None:
+    """Terms, topics and the rest of both are the whole of a similarity, to its last decimal, and none is negative."""
+    for row in rows.values():
+        for similar in joined.from_iterable(_lists_of(row)):
+            parts = similar["contributions"]
+            assert len(parts["terms"]) == len(similar["shared_terms"])
+            assert len(parts["topics"]) == len(similar["shared_topics"])
+            every = [*parts["terms"], parts["other_terms"], *parts["topics"], parts["other_topics"]]
+            assert min(every) >= 0
+            assert round(sum(every), 6) == similar["similarity"]
+
+
+def test_a_clients_lists_hold_its_own_campaigns_alone(chain: Chain, rows: dict[str, dict[str, Any]]) -> None:
+    """Within a client: neighbours are the client's, the same as by comparing all of its campaigns, and what is
+    recommended some campaign of the client uses."""
+    words: dict[str | None, set[frozenset[str]]] = {}
+    for campaign in chain.campaigns:
+        mine = words.setdefault(campaign.client_id, set())
+        mine.update(frozenset(keyword.text.split()) for keyword in campaign.keywords)
+    lookup = chain.lookups.lookup
+    place = {campaign.campaign_id: number for number, campaign in enumerate(lookup.campaigns)}
+    everyone = lookup.index.all_nearest(len(place))
+    for campaign_id, row in rows.items():
+        within = row if row["within_client"] == "same" else row["within_client"]
+        assert {similar["client_id"] for similar in within["similar"]} <= {row["client_id"]}
+        nearest = [lookup.campaigns[other] for other in everyone.rows[place[campaign_id]]]
+        expected = [other.campaign_id for other in nearest if other.client_id == row["client_id"]][:10]
+        assert [similar["campaign_id"] for similar in within["similar"]] == expected
+        for recommendation in within["recommendations"]:
+            assert frozenset(recommendation["keyword"].split()) in words[row["client_id"]]
+
+
+def test_every_campaign_can_be_searched_for(chain: Chain, written: Path, rows: dict[str, Any]) -> None:
+    """The search documents hold each campaign once, in its client's document, with the words of its keywords."""
+    words = {
+        campaign.campaign_id: {word for keyword in campaign.keywords for word in keyword.text.split()}
+        for campaign in chain.campaigns
+    }
+    documents = {
+        entry["name"]: _document(written, entry["file"])
+        for entry in _document(written, "manifest.json")["documents"]
+    }
+    found = []
+    for client in documents["search"]["clients"]:
+        parts = [documents[search_name(client["client_id"], part)] for part in range(client["parts"])]
+        assert client["campaigns"] == sum(len(part["campaign_id"]) for part in parts)
+        for part in parts:
+            for campaign_id, name, text in zip(part["campaign_id"], part["name"], part["words"], strict=True):
+                row = rows[campaign_id]
+                assert (row["client_id"], row["name"]) == (client["client_id"], name)
+                assert set(text.split()) == words[campaign_id]
+                found.append(campaign_id)
+    assert sorted(found) == sorted(rows)
+
+
+def test_long_search_documents_come_in_parts(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No part is larger than an item of the table takes, and the parts hold all campaigns."""
+    monkeypatch.setattr(search_documents, "MAX_PART_BYTES", 1_500)
+    lookup = chain.lookups.lookup
+    documents = dict(search_documents.search_documents(lookup.campaigns, lookup.keywords))
+    directory = documents.pop("search")
+    assert max(client["parts"] for client in directory["clients"]) > 1
+    assert len(documents) == sum(client["parts"] for client in directory["clients"])
+    assert max(len(orjson.dumps(part)) for part in documents.values()) <= 1_500
+    ids = [campaign_id for part in documents.values() for campaign_id in part["campaign_id"]]
+    assert sorted(ids) == sorted(campaign.campaign_id for campaign in lookup.campaigns)

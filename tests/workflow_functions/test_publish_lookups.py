@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import random
 import time
 from typing import Any
 
 import pytest
 
 from tests.workflow_functions.conftest import BUCKET, TABLE, Cloud
+from topic_model.published import POINTER, document_key, search_name
 from workflow_functions import publish_lookups
 from workflow_functions.errors import LookupRowsError, PublishConflictError
-from workflow_functions.publish_lookups import POINTER, handler
+from workflow_functions.publish_lookups import handler
 
+DOCUMENTS = {"topics": "topics.json", search_name("client-1", 0): "search-00000.json"}
 VERSIONS = [f"{number:012x}" for number in range(1, 6)]
 
 
@@ -31,7 +35,13 @@ def write_lookups(
         name = f"rows-{number:05}.jsonl"
         cloud.put(f"runs/{run}/lookups/{name}", body)
         files.append({"name": name, "rows": len(rows), "sha256": hashlib.sha256(body).hexdigest()})
-    document = {"format_version": 1, "model_version": version, "rows": campaigns, "files": files} | manifest
+    documents = []
+    for name, file in DOCUMENTS.items():
+        body = json.dumps({"document": name, "of": version}).encode()
+        cloud.put(f"runs/{run}/lookups/{file}", body)
+        documents.append({"name": name, "file": file, "sha256": hashlib.sha256(body).hexdigest()})
+    facts = {"format_version": 2, "model_version": version, "rows": campaigns, "files": files, "documents": documents}
+    document = facts | manifest
     cloud.put(f"runs/{run}/lookups/manifest.json", json.dumps(document))
     return f"s3://{BUCKET}/runs/{run}/lookups"
 
@@ -55,8 +65,31 @@ def test_every_row_is_there_before_the_pointer_moves(cloud: Cloud) -> None:
     """After publishing, the pointer names the version and each campaign's document is the row as written."""
     assert publish(cloud, write_lookups(cloud, VERSIONS[0])) == {"model_version": VERSIONS[0], "rows": 60}
     assert pointer(cloud) == {"version": VERSIONS[0]}
-    assert len(cloud.items()) == 61
+    assert len(cloud.items()) == 60 + len(DOCUMENTS) + 1
     assert cloud.document("c59", VERSIONS[0]) == row("c59", VERSIONS[0])
+
+
+def test_documents_come_with_their_version(cloud: Cloud) -> None:
+    """A version's documents are there compressed, beside its rows, and go with them."""
+    for version in VERSIONS[:3]:
+        publish(cloud, write_lookups(cloud, version))
+    for name in DOCUMENTS:
+        for version in VERSIONS[1:3]:
+            packed = cloud.items()[document_key(name), version]["packed"]["B"]
+            assert json.loads(gzip.decompress(packed)) == {"document": name, "of": version}
+        assert (document_key(name), VERSIONS[0]) not in cloud.items()
+
+
+def test_a_document_that_fits_no_item_is_named(cloud: Cloud) -> None:
+    """The message names the document and the settings that make it smaller."""
+    lookups = write_lookups(cloud, VERSIONS[0])
+    body = json.dumps(random.Random(1).randbytes(500_000).hex()).encode()  # noqa: S311 - nothing compresses it
+    cloud.put("runs/r/lookups/topics.json", body)
+    documents = [{"name": "topics", "file": "topics.json", "sha256": hashlib.sha256(body).hexdigest()}]
+    manifest = json.loads(cloud.s3.get_object(Bucket=BUCKET, Key="runs/r/lookups/manifest.json")["Body"].read())
+    cloud.put("runs/r/lookups/manifest.json", json.dumps({**manifest, "documents": documents}))
+    with pytest.raises(LookupRowsError, match=r"topics\.json.*lower num_topics"):
+        publish(cloud, lookups)
 
 
 def test_publishing_twice_changes_nothing(cloud: Cloud) -> None:
@@ -85,7 +118,7 @@ def test_publishing_the_previous_version_again_swaps_the_two(cloud: Cloud) -> No
 
 
 @pytest.mark.parametrize(
-    "fault", ["tampered", "shortened", "missing file", "other version", "count", "twice", "no row"]
+    "fault", ["tampered", "shortened", "missing file", "other version", "count", "twice", "no row", "topics", "key"]
 )
 def test_rows_that_are_not_the_manifests_are_never_published(cloud: Cloud, fault: str) -> None:
     """Whatever is wrong with the rows, the pointer stays where it was and the old version whole."""
@@ -107,16 +140,23 @@ def test_rows_that_are_not_the_manifests_are_never_published(cloud: Cloud, fault
         cloud.put(key, body.replace(b'"c41"', b'"c42"', 1))
     elif fault == "no row":
         cloud.put(key, b"[1]\n" + body)
+    elif fault == "topics":
+        cloud.put("runs/bad/lookups/topics.json", b"{}")
+    elif fault == "key":
+        cloud.put(key, body.replace(b'"c42"', json.dumps(document_key("topics")).encode(), 1))
     with pytest.raises(LookupRowsError):
         publish(cloud, lookups)
     assert pointer(cloud) == {"version": VERSIONS[0]}
-    assert sum(version == VERSIONS[0] for _, version in cloud.items()) == 60
+    assert sum(version == VERSIONS[0] for _, version in cloud.items()) == 60 + len(DOCUMENTS)
 
 
 @pytest.mark.parametrize(
     "manifest",
     [
-        {"format_version": 2},
+        {"format_version": 1},
+        {"documents": None},
+        {"documents": [{"name": "c1", "file": "topics.json", "sha256": "x"}]},
+        {"documents": [{"name": "topics", "file": "../../secrets.json", "sha256": "x"}]},
         {"model_version": "../../x"},
         {"files": [{"name": "../../../secrets.jsonl", "rows": 60, "sha256": "x"}]},
         {"files": "rows"},
@@ -135,7 +175,7 @@ def test_a_row_over_the_tables_limit_names_campaign_and_remedy(cloud: Cloud) -> 
     body = json.dumps({**row("wide", VERSIONS[0]), "padding": "x" * 420_000}).encode() + b"\n"
     cloud.put("runs/wide/lookups/rows-00000.jsonl", body)
     files = [{"name": "rows-00000.jsonl", "rows": 1, "sha256": hashlib.sha256(body).hexdigest()}]
-    manifest = {"format_version": 1, "model_version": VERSIONS[0], "rows": 1, "files": files}
+    manifest = {"format_version": 2, "model_version": VERSIONS[0], "rows": 1, "files": files, "documents": []}
     cloud.put("runs/wide/lookups/manifest.json", json.dumps(manifest))
     with pytest.raises(LookupRowsError, match=r"'wide'.*lower num_neighbours"):
         publish(cloud, f"s3://{BUCKET}/runs/wide/lookups")
@@ -161,7 +201,7 @@ def test_a_version_published_in_the_meantime_wins(cloud: Cloud, monkeypatch: pyt
     assert pointer(cloud)["version"] == VERSIONS[2]
     publish(cloud, slow)
     assert pointer(cloud)["version"] == VERSIONS[1]
-    assert sum(version == VERSIONS[1] for _, version in cloud.items()) == 60
+    assert sum(version == VERSIONS[1] for _, version in cloud.items()) == 60 + len(DOCUMENTS)
 
 
 def test_what_a_crashed_publishing_left_is_removed_later(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,45 @@
+"""Names in the lookup table, for what writes it (BuildNeighbours, PublishLookups) and what reads it (the lookup API).
+
+Standard library alone: it is part of the functions' package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+POINTER = "#current"
+"""Both keys of the item that says which version is read."""
+
+TOPICS = "topics"
+CLUSTERS = "clusters"
+SEARCH = "search"
+"""The directory of the search documents: which clients there are, and in how many parts each one's campaigns stand."""
+
+SAME = "same"
+"""A row's ``within_client`` where its lists are those of the row: all neighbours are of the campaign's client."""
+
+_WORD = re.compile(r"\w+")
+_DOCUMENT_NAME = re.compile(r"topics|clusters|search(:[0-9a-f]{32}:[0-9]{1,6})?")
+
+
+def search_name(client_id: str | None, part: int) -> str:
+    """The name of one part of a client's search document; a digest stands for the client, whose id may be long."""
+    digest = hashlib.sha256(b"\x00" if client_id is None else client_id.encode()).hexdigest()[:32]
+    return f"{SEARCH}:{digest}:{part}"
+
+
+def is_document_name(name: str) -> bool:
+    """Whether a version may have a document of this name."""
+    return _DOCUMENT_NAME.fullmatch(name) is not None
+
+
+def document_key(name: str) -> str:
+    """The ``campaign_id`` under which a document stands; no campaign has it, as ids have no space at their ends."""
+    return f" {name}"
+
+
+def searchable(text: str) -> list[str]:
+    """The words of a text as searching compares them: compatibility forms and case folded, punctuation left out."""
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
