@@ -10,7 +10,7 @@ from typing import Any
 from topic_model.algorithms.base import Algorithm, AlgorithmSettings
 from topic_model.errors import SettingsError
 
-__all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "algorithm", "read_hyperparameters"]
+__all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "algorithm", "parse_hyperparameters"]
 
 DEFAULT_ALGORITHM = "lda"
 
@@ -36,7 +36,7 @@ def algorithm(name: str) -> Algorithm[Any]:
     return found
 
 
-def read_hyperparameters(values: Mapping[str, str]) -> tuple[str, AlgorithmSettings]:
+def parse_hyperparameters(values: Mapping[str, str]) -> tuple[str, AlgorithmSettings]:
     """The algorithm's name and settings of SageMaker's ``hyperparameters.json``: ``algorithm`` and its own.
 
     Raises:
