@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from topic_model.corpus import build_corpus
+from topic_model.corpus import Corpus, build_corpus
 from topic_model.lda import fit_lda
 from topic_model.neighbours import CampaignIndex, Neighbours
 from topic_model.prepare import prepare_channel
@@ -83,7 +83,8 @@ def sample_index(work: Path, size: int, seed: int) -> CampaignIndex:
             settings=PrepareSettings(),
             text=TextSettings(),
         )
-    corpus, _, _ = build_corpus(work / "prepared", CorpusSettings())
+    build_corpus(work / "prepared", work / "corpus", CorpusSettings())
+    corpus = Corpus.load(work / "corpus")
     model = fit_lda(corpus, LdaSettings(passes=PASSES))
     assert model is not None  # noqa: S101 - nothing asks it to stop
     counts = corpus.matrix(np.flatnonzero(np.diff(corpus.indptr)))

@@ -54,7 +54,8 @@ def compare(export: Path, verticals: dict[str, str], work: Path, arguments: argp
             channel, work / channel.name, work / f"{channel.name}-scoring", channel=channel.name,
             settings=PrepareSettings(), text=TextSettings(),
         )  # fmt: skip
-    corpus, _, _ = build_corpus(work, CorpusSettings())
+    build_corpus(work, work.with_name("corpus"), CorpusSettings())
+    corpus = Corpus.load(work.with_name("corpus"))
     rows = np.flatnonzero(np.diff(corpus.indptr) > 0)
     truth = np.array([verticals.get(corpus.campaign_ids[row], "") for row in rows])
     siblings = np.array([corpus.campaign_ids[row].rsplit("-", 1)[0] for row in rows])

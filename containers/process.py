@@ -69,11 +69,10 @@ def build_corpus(arguments: Sequence[str]) -> str:
     from topic_model import corpus as corpora
 
     settings = parse_arguments(arguments, CorpusSettings).of(CorpusSettings)
-    corpus, channels, names = corpora.build_corpus(input_folder("prepared"), settings)
-    corpora.write_corpus(corpus, channels, names, output_folder("corpus"))
+    corpus = corpora.build_corpus(input_folder("prepared"), output_folder("corpus"), settings)
     return (
-        f"campaigns={len(corpus)} terms={len(corpus.vocabulary)} tokens={int(corpus.counts.sum())} "
-        f"held_out={int(corpus.held_out.sum())} corpus_hash={corpus.content_hash[:12]}"
+        f"campaigns={len(corpus)} terms={len(corpus.vocabulary)} tokens={corpus.n_tokens} "
+        f"held_out={corpus.n_held_out} corpus_hash={corpus.content_hash[:12]}"
     )
 
 

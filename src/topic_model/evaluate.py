@@ -13,18 +13,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from topic_model.arrays import write_json
-from topic_model.corpus import Corpus
+from topic_model.corpus import AnyCorpus
 from topic_model.model import TopicModel
 from topic_model.settings import EvaluationSettings
 
 TOP_TERMS = 10
+# Held-out campaigns that perplexity is measured on; of more, a seeded sample, whose error is far below a gate's steps.
 MAX_HELD_OUT = 5_000
+SAMPLE_SEED = 20_260_601
+# Campaigns in memory at a time.
+CHUNK_SIZE = 10_000
 # With fewer held-out campaigns a ratio of perplexities is noise, and a gate on noise would reject at random.
 MIN_HELD_OUT_FOR_GATE = 50
 
@@ -34,21 +39,25 @@ def top_term_ids(model: TopicModel) -> Any:
     return np.argsort(-model.beta, axis=1, kind="stable")[:, :TOP_TERMS]
 
 
-def c_npmi(model: TopicModel, corpus: Corpus) -> Any:
+def c_npmi(model: TopicModel, corpus: AnyCorpus) -> Any:
     """Coherence of each topic, of shape (K,), see the module's formula; NaN where the vocabulary has no two terms."""
     top = top_term_ids(model)
     if top.shape[1] < 2:
         return np.full(model.num_topics, np.nan)
     distinct, places = np.unique(top, return_inverse=True)
     places = places.reshape(top.shape)
-    presence = (corpus.matrix()[:, distinct] > 0).astype(np.float64)
-    together = (presence.T @ presence).toarray() / len(corpus)
-    alone = np.diag(together)
+    first, second = (places[:, column] for column in np.triu_indices(top.shape[1], k=1))
+    alone, together = np.zeros(len(distinct)), np.zeros(first.shape)
+    for bags in corpus.all_bags.chunks(CHUNK_SIZE):
+        presence = bags.matrix(len(model.vocabulary))[:, distinct]
+        presence.data[:] = 1
+        alone += presence.sum(axis=0).A1
+        together += np.asarray((presence.T @ presence)[first.ravel(), second.ravel()]).reshape(first.shape)
+    alone, together = alone / len(corpus), together / len(corpus)
     with np.errstate(divide="ignore", invalid="ignore"):
-        pmi = np.log(together / np.outer(alone, alone))
+        pmi = np.log(together / (alone[first] * alone[second]))
         npmi = np.where(together > 0, np.where(together < 1, pmi / -np.log(together), 1.0), -1.0)
-    first, second = np.triu_indices(top.shape[1], k=1)
-    return npmi[places[:, first], places[:, second]].mean(axis=1)
+    return npmi.mean(axis=1)
 
 
 def topic_diversity(model: TopicModel) -> float:
@@ -57,15 +66,17 @@ def topic_diversity(model: TopicModel) -> float:
     return float(len(np.unique(top)) / top.size)
 
 
-def completion_perplexity(model: TopicModel, corpus: Corpus) -> tuple[float, float, int]:
+def completion_perplexity(model: TopicModel, corpus: AnyCorpus) -> tuple[float, float, int]:
     """Perplexity and unigram perplexity by document completion, and how many campaigns could be scored."""
-    unigram = np.asarray(corpus.matrix(corpus.training_rows).sum(axis=0)).ravel() + 1
+    unigram = np.ones(len(model.vocabulary))
+    for bags in corpus.training_bags.chunks(CHUNK_SIZE):
+        unigram += np.bincount(bags.indices, bags.counts, minlength=len(unigram))
     unigram = unigram / unigram.sum()
     log_topics = log_unigram = words = 0.0
     scored = 0
-    for row in corpus.held_out_rows[:MAX_HELD_OUT]:
-        start, stop = corpus.indptr[row], corpus.indptr[row + 1]
-        ids, counts = corpus.indices[start:stop], corpus.counts[start:stop]
+    held_out = corpus.held_out_bags.sample(MAX_HELD_OUT, SAMPLE_SEED)
+    for start, stop in pairwise(held_out.indptr.tolist()):
+        ids, counts = held_out.indices[start:stop].astype(np.int64), held_out.counts[start:stop].astype(np.int64)
         if len(ids) < 2:
             continue
         theta = model.infer_bow(ids[::2], counts[::2])
@@ -79,7 +90,7 @@ def completion_perplexity(model: TopicModel, corpus: Corpus) -> tuple[float, flo
     return float(np.exp(-log_topics / words)), float(np.exp(-log_unigram / words)), scored
 
 
-def evaluate(model: TopicModel, corpus: Corpus, gates: EvaluationSettings, model_version: str) -> dict[str, Any]:
+def evaluate(model: TopicModel, corpus: AnyCorpus, gates: EvaluationSettings, model_version: str) -> dict[str, Any]:
     """The evaluation document: metrics, gates and the verdict. A metric that cannot be measured is null."""
     perplexity, unigram, scored = completion_perplexity(model, corpus)
     measured = {
@@ -88,7 +99,7 @@ def evaluate(model: TopicModel, corpus: Corpus, gates: EvaluationSettings, model
         "perplexity": perplexity if scored else None,
         "unigram_perplexity": unigram if scored else None,
         "perplexity_ratio": perplexity / unigram if scored else None,
-        "coverage": float((np.diff(corpus.indptr) > 0).mean()),
+        "coverage": corpus.all_bags.n_campaigns / len(corpus),
     }
     metrics = {name: None if value is None or np.isnan(value) else round(value, 6) for name, value in measured.items()}
     checks = {

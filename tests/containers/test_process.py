@@ -45,7 +45,7 @@ def test_build_corpus_writes_a_corpus(run: Run) -> None:
     """All campaigns of both channels, a tenth held out."""
     corpus = read_corpus(run.corpus)
     assert len(corpus) == 60
-    assert corpus.held_out.sum() == 6
+    assert corpus.n_held_out == 6
 
 
 def test_evaluate_writes_the_verdict(run: Run, job: Job) -> None:

@@ -128,10 +128,10 @@ def test_a_missing_channel_is_named(job: Job, monkeypatch: pytest.MonkeyPatch) -
 def test_a_damaged_corpus_fails_the_job(run: Run, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """A corpus cut on its way is refused before training."""
     job.channel(run.corpus)
-    path = job.base / "input" / "data" / "corpus" / "indices.npy"
+    path = job.base / "input" / "data" / "corpus" / "shard-00000.npz"
     path.write_bytes(path.read_bytes()[:-8])
     assert job.call(monkeypatch, "train") == 1
-    assert "indices.npy" in job.failure
+    assert "shard-00000.npz" in job.failure
 
 
 def test_trials_with_one_checkpoint_folder_do_not_resume_each_other(

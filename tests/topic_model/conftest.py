@@ -187,7 +187,8 @@ def run_chain(
 ) -> Chain:
     """Prepare, corpus, training, scoring and lookups, each by the real function."""
     prepared, scoring = prepare_all(write_exports(campaigns, folder / "exports"), folder)
-    corpus, _, _ = build_corpus(prepared, corpus_settings or CorpusSettings())
+    build_corpus(prepared, folder / "corpus", corpus_settings or CorpusSettings())
+    corpus = Corpus.load(folder / "corpus")
     model = fit_lda(corpus, lda)
     assert model is not None
     about = {"corpus_hash": corpus.content_hash, "settings": lda.model_dump(), "metrics": {"c_npmi": 0.5}}
@@ -242,6 +243,8 @@ def corpus_of(tmp_path: Path) -> Callable[..., Corpus]:
     def build(*bags: dict[str, int], **settings: Any) -> Corpus:
         rows = [{"campaign_id": f"c{number:04d}", "terms": bag} for number, bag in enumerate(bags)]
         prepared = write_prepared(tmp_path / "prepared", rows)
-        return build_corpus(prepared, CorpusSettings(**({"min_df": 1, "held_out_share": 0} | settings)))[0]
+        settings = {"min_df": 1, "held_out_share": 0} | settings
+        build_corpus(prepared, tmp_path / "corpus", CorpusSettings(**settings))
+        return Corpus.load(tmp_path / "corpus")
 
     return build

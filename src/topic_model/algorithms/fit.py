@@ -32,7 +32,7 @@ from topic_model.algorithms.checkpoint import (
 )
 from topic_model.bags import Bags, BagSource
 from topic_model.bounds import bound_per_word
-from topic_model.corpus import Corpus, Vocabulary
+from topic_model.corpus import AnyCorpus, Vocabulary
 from topic_model.errors import CorpusError, SettingsError
 from topic_model.model import TopicModel
 from topic_model.settings import TextSettings
@@ -70,7 +70,10 @@ def training_settings(name: str, settings: AlgorithmSettings) -> dict[str, Any]:
 
 
 def fit_corpus(
-    corpus: Corpus, algorithm_name: str = DEFAULT_ALGORITHM, settings: AlgorithmSettings | None = None, **options: Any
+    corpus: AnyCorpus,
+    algorithm_name: str = DEFAULT_ALGORITHM,
+    settings: AlgorithmSettings | None = None,
+    **options: Any,
 ) -> TopicModel | None:
     """:func:`fit` to a corpus's training campaigns, its held-out ones for the reports; settings default to all
     defaults."""
