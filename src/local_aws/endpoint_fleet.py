@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import random
 import threading
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from local_aws.config import LocalConfig
+from local_aws.data_capture import DataCapture
 from local_aws.job_errors import JobFailedError
 from local_aws.job_logs import LogShipper
 from local_aws.model_server import STARTUP_SECONDS, ModelContainer, ModelServer, ModelServerError
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.25
 _MOST_PAUSE_SECONDS = 30.0
 _STARTS_AT_ONCE = 4
+_DRAIN_SECONDS = 60.0  # an invocation takes no longer
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,22 @@ class FleetPlan:
 
     config_name: str
     variants: tuple[VariantPlan, ...]
+    capture: Mapping[str, Any] | None = None
+    """The configuration's ``DataCaptureConfig``."""
 
     def to_state(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        return {"config_name": self.config_name, "variants": [variant.to_state() for variant in self.variants]}
+        return {
+            "config_name": self.config_name,
+            "variants": [variant.to_state() for variant in self.variants],
+            "capture": self.capture,
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> FleetPlan:
         """The inverse of :meth:`to_state`."""
-        return cls(state["config_name"], tuple(VariantPlan.from_state(variant) for variant in state["variants"]))
+        variants = tuple(VariantPlan.from_state(variant) for variant in state["variants"])
+        return cls(state["config_name"], variants, state.get("capture"))
 
 
 class Variant:
@@ -72,10 +83,17 @@ class Variant:
         self.servers: list[ModelServer] = []
         self._turns = itertools.count()
 
-    def next_ready(self) -> ModelServer | None:
-        """The next of the instances that are healthy, in turn."""
-        ready = [server for server in self.servers if server.ready and server.alive]
-        return ready[next(self._turns) % len(ready)] if ready else None
+    def next_ready(self, *, share: float = 1.0, without: ModelServer | None = None) -> ModelServer | None:
+        """The next healthy instance, in turn, of those that take traffic: the first ``share`` of them.
+
+        Where none of those is healthy any other may take it; never ``without``, which has just failed.
+        """
+        active = self.servers[: math.ceil(share * len(self.servers) - _ROUNDING)]
+        for candidates in (active, self.servers):
+            ready = [server for server in candidates if server.ready and server.alive and server is not without]
+            if ready:
+                return ready[next(self._turns) % len(ready)]
+        return None
 
 
 class Fleet:
@@ -96,6 +114,7 @@ class Fleet:
         self._folder = folder / uuid.uuid4().hex[:8]
         self._on_change = on_change
         self.config_name = plan.config_name
+        self.capture = DataCapture(config, endpoint, plan.capture) if plan.capture else None
         self.variants = {variant.name: Variant(variant) for variant in plan.variants}
         self._shippers: dict[ModelServer, LogShipper] = {}
         self._stopping = threading.Event()
@@ -104,7 +123,8 @@ class Fleet:
     @property
     def plan(self) -> FleetPlan:
         """The plan with the present weights and counts."""
-        return FleetPlan(self.config_name, tuple(variant.plan for variant in self.variants.values()))
+        capture = self.capture.settings if self.capture else None
+        return FleetPlan(self.config_name, tuple(variant.plan for variant in self.variants.values()), capture)
 
     @property
     def servers(self) -> list[ModelServer]:
@@ -157,7 +177,7 @@ class Fleet:
             for variant in list(self.variants.values()):
                 for server in list(variant.servers):
                     moment, pause = waiting.get(server, (0.0, 0.5))
-                    if server.alive or time.monotonic() < moment:
+                    if server.alive or time.monotonic() < moment or self._stopping.is_set():
                         continue
                     if self._restart(variant, server):
                         waiting.pop(server, None)
@@ -222,7 +242,18 @@ class Fleet:
     def _end(self, servers: Sequence[ModelServer], variant: Variant) -> None:
         leaving = list(servers)
         variant.servers = [server for server in variant.servers if server not in leaving]
+        self._drain(leaving)
         self._stop_servers(leaving, SERVE_GRACE_SECONDS)
+
+    def retire(self) -> None:
+        """Ends every instance once the requests in flight are answered; nothing may be routed here any more."""
+        self._drain(self.servers)
+        self.stop()
+
+    def _drain(self, servers: Sequence[ModelServer]) -> None:
+        if servers:
+            with ThreadPoolExecutor(len(servers)) as pool:
+                list(pool.map(lambda server: server.drain(_DRAIN_SECONDS), servers))
 
     def _stop_servers(self, servers: Sequence[ModelServer], grace_seconds: float) -> None:
         if not servers:
@@ -243,5 +274,7 @@ class Fleet:
                 server.stop(grace_seconds=grace_seconds)
             self._watcher.join()
         self._stop_servers(self.servers, grace_seconds)
+        if self.capture:
+            self.capture.close()
         if self._folder.is_dir() and not any(self._folder.iterdir()):
             self._folder.rmdir()

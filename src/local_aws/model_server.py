@@ -8,6 +8,7 @@ import logging
 import os
 import queue
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -35,11 +36,16 @@ STARTUP_SECONDS = float(os.environ.get("LOCAL_AWS_STARTUP_SECONDS", "120"))
 """Seconds a container has to answer ``/ping`` with 200, where the variant does not say."""
 _PING_SECONDS = 2.0
 _KEPT_CONNECTIONS = 32
+_DRAIN_LOOK_SECONDS = 0.02
 _STARTS = 3  # another process may take a free port before the container binds it
 
 
 class ModelServerError(Exception):
     """The container did not answer: it ended, refused the connection, or took too long."""
+
+
+class UnansweredError(ModelServerError):
+    """The container refused the connection or closed it before it sent a byte: another may be asked instead."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,8 @@ class ModelServer:
         self.ready = False
         self.on_launch: Callable[[Container], None] | None = None
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue(_KEPT_CONNECTIONS)
+        self._in_flight = 0
+        self._counting = threading.Lock()
 
     def prepare(self) -> None:
         """Brings the artifact to ``/opt/ml/model``.
@@ -221,8 +229,20 @@ class ModelServer:
         """Asks the container.
 
         Raises:
-            ModelServerError: no answer within the time, or the connection broke.
+            UnansweredError: it is not there, or went before it answered.
+            ModelServerError: no answer within the time, or the connection broke within the answer.
         """
+        with self._counting:
+            self._in_flight += 1
+        try:
+            return self._request(method, path, body, headers, timeout_seconds)
+        finally:
+            with self._counting:
+                self._in_flight -= 1
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_seconds: float
+    ) -> Answer:
         try:
             connection, kept = self._idle.get_nowait(), True
         except queue.Empty:
@@ -232,18 +252,27 @@ class ModelServer:
         except TimeoutError as error:
             connection.close()
             raise ModelServerError(f"the container did not answer within {timeout_seconds:g} s") from error
+        except UnansweredError:
+            connection.close()
+            if kept:  # a container may close a connection that was idle: this one is sent again on a new one
+                self._close_connections()
+                return self._request(method, path, body, headers, timeout_seconds)
+            raise
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            # A container may close a connection that was idle; then, and only then, the request is sent again.
-            if kept and isinstance(error, (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)):
-                self._close_connections()
-                return self.request(method, path, body, headers, timeout_seconds=timeout_seconds)
-            raise ModelServerError(f"the container does not answer: {error}") from error
+            raise ModelServerError(f"the container's answer broke off: {error!r}") from error
         try:
             self._idle.put_nowait(connection)
         except queue.Full:
             connection.close()
         return answer
+
+    def drain(self, seconds: float) -> None:
+        """Takes no further request, and returns once those in flight are answered or the time is over."""
+        self.ready = False
+        deadline = time.monotonic() + seconds
+        while self._in_flight and self.alive and time.monotonic() < deadline:
+            time.sleep(_DRAIN_LOOK_SECONDS)
 
     def stop(self, *, grace_seconds: float = SERVE_GRACE_SECONDS) -> None:
         """Ends the container; idempotent."""
@@ -283,14 +312,23 @@ def _ask(
     connection.timeout = timeout_seconds
     if connection.sock is not None:
         connection.sock.settimeout(timeout_seconds)
-    connection.request(method, path, body, dict(headers))
+    try:
+        connection.request(method, path, body, dict(headers))
+        _acknowledge_at_once(connection)
+        response = connection.getresponse()
+    except TimeoutError:
+        raise
+    except OSError as error:  # http.client's RemoteDisconnected too: not a byte of a status line came
+        raise UnansweredError(f"the container does not answer: {error}") from error
+    payload = response.read()
+    return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, payload)
+
+
+def _acknowledge_at_once(connection: http.client.HTTPConnection) -> None:
     if hasattr(socket, "TCP_QUICKACK"):
         # A container that sends head and body apart, with Nagle's algorithm on, waits for our acknowledgement of the
         # head, which the kernel would hold back for 40 ms. The option lasts for the next packets alone.
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-    response = connection.getresponse()
-    payload = response.read()
-    return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, payload)
 
 
 def _free_port() -> int:

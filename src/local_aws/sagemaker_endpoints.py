@@ -2,280 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from moto.applicationautoscaling.models import applicationautoscaling_backends
 from moto.core.responses import ActionResult, EmptyResult
 from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.models import FakeEndpointConfig
 from moto.sagemaker.responses import SageMakerResponse
 
-from local_aws import endpoint_invocations, sagemaker_tags
+from local_aws import cloudwatch, endpoint_invocations, sagemaker_tags
 from local_aws.config import LocalConfig
-from local_aws.docker_mode import DockerRunner
+from local_aws.endpoint import Endpoint
 from local_aws.endpoint_fleet import Fleet, FleetPlan, VariantPlan
-from local_aws.job_errors import JobFailedError
-from local_aws.model_server import STARTUP_SECONDS, ModelServerError, model_container
-from local_aws.process_identity import kill_left_over
+from local_aws.endpoint_traffic import Traffic, TrafficPolicy
+from local_aws.model_server import STARTUP_SECONDS, model_container
 from local_aws.requests_validation import validated_request
 from local_aws.runner import Runner, release_runner, shared_runner
-from local_aws.saved_state import now, read_state, write_state
+from local_aws.saved_state import read_state
 
 logger = logging.getLogger(__name__)
 
 _USER = "sagemaker_endpoints"
 _ARN_PART = "endpoint/"
+_SCALED = "sagemaker:variant:DesiredInstanceCount"
 _SHUTDOWN_GRACE_SECONDS = 3.0
 _RESTORE_WAIT_SECONDS = 60.0
-_CHANGING = frozenset({"Creating", "Updating", "SystemUpdating", "Deleting"})
-
-
-class Endpoint:
-    """One endpoint: the fleet that serves, and the change under way, if any."""
-
-    def __init__(self, book: EndpointBook, name: str) -> None:
-        self._book = book
-        self.name = name
-        self.status = "Creating"
-        self.config_name = ""
-        self.fleet: Fleet | None = None
-        self.coming: FleetPlan | None = None
-        """What is being deployed."""
-        self.last_plan: FleetPlan | None = None
-        """What served last: what a later server starts again."""
-        self.reason: str | None = None
-        self.deployment_config: dict[str, Any] | None = None
-        self.tags: list[dict[str, str]] = []
-        self.created = self.modified = now()
-        self.settled = threading.Event()
-        self._lock = threading.RLock()
-        self._new_fleet: Fleet | None = None
-        self._deleted = False
-
-    @property
-    def arn(self) -> str:
-        """The endpoint's ARN."""
-        return self._book.arn(self.name)
-
-    @property
-    def folder(self) -> Path:
-        """The folder of its state and its servers."""
-        return self._book.root / self.name
-
-    def describe(self) -> dict[str, Any]:
-        """The answer to ``DescribeEndpoint``."""
-        with self._lock:
-            shown: dict[str, Any] = {
-                "EndpointName": self.name,
-                "EndpointArn": self.arn,
-                "EndpointConfigName": self.config_name,
-                "EndpointStatus": self.status,
-                "CreationTime": self.created,
-                "LastModifiedTime": self.modified,
-            }
-            if self.fleet:
-                shown["ProductionVariants"] = [
-                    {
-                        "VariantName": variant.plan.name,
-                        "DeployedImages": [
-                            {"SpecifiedImage": variant.plan.model.image, "ResolvedImage": variant.plan.model.image}
-                        ],
-                        "CurrentWeight": variant.plan.weight,
-                        "DesiredWeight": variant.plan.weight,
-                        "CurrentInstanceCount": len(variant.servers),
-                        "DesiredInstanceCount": variant.plan.instances,
-                    }
-                    for variant in self.fleet.variants.values()
-                ]
-            if self.reason:
-                shown["FailureReason"] = self.reason
-            if self.deployment_config:
-                shown["LastDeploymentConfig"] = self.deployment_config
-            return shown
-
-    def check_changeable(self, *, deleting: bool = False) -> None:
-        """Refuses a change while another is under way.
-
-        Raises:
-            ValidationError: as AWS says it.
-        """
-        if self.status in _CHANGING and not (deleting and self.status == "Creating"):
-            raise ValidationError(message=f"Cannot update in-progress endpoint {self.arn!r} ({self.status})")
-        if self.status == "Failed" and not deleting:
-            raise ValidationError(message=f"Cannot update endpoint {self.arn!r}: it has failed and can only be deleted")
-
-    def deploy(self, plan: FleetPlan, *, status: str) -> None:
-        """Starts a new fleet, swaps it in and ends the old one, in the background.
-
-        A new fleet that does not become healthy is ended: the old one goes on serving, with the failure's reason.
-        """
-        with self._lock:
-            self.status, self.coming, self.reason = status, plan, None
-            self.config_name = self.config_name or plan.config_name
-            self.modified = now()
-            self.settled.clear()
-            self.save()
-            self._new_fleet = Fleet(
-                self._book.config, self._book.runner, self.name, plan, self.folder, self._save_if_there
-            )
-        self._book.background(lambda: self._deploy(plan))
-
-    def _deploy(self, plan: FleetPlan) -> None:
-        new = self._new_fleet
-        if new is None:
-            return
-        try:
-            new.start()
-        except (ModelServerError, JobFailedError) as error:
-            self._roll_back(new, str(error))
-        except Exception as error:
-            logger.exception("endpoint %s", self.name)
-            self._roll_back(new, f"InternalServerError: {error!r}")
-        else:
-            self._swap(new, plan)
-
-    def _roll_back(self, new: Fleet, reason: str) -> None:
-        new.stop()
-        with self._lock:
-            self._new_fleet = None
-            if self._deleted or self._book.closing:
-                return
-            self.reason = reason[:1024]
-            self._settle("InService" if self.fleet else "Failed")
-
-    def _swap(self, new: Fleet, plan: FleetPlan) -> None:
-        with self._lock:
-            self._new_fleet = None
-            if self._deleted or self._book.closing:
-                old: Fleet | None = new
-            else:
-                old, self.fleet = self.fleet, new
-                self.config_name, self.last_plan = plan.config_name, plan
-                self._settle("InService")
-        if old:
-            old.stop()
-
-    def _settle(self, status: str) -> None:
-        self.status, self.coming, self.modified = status, None, now()
-        self.save()
-        self.settled.set()
-
-    def change(self, weights: Mapping[str, float], counts: Mapping[str, int]) -> None:
-        """New weights at once, new instance counts in the background."""
-        with self._lock:
-            fleet = self.fleet
-            if fleet is None:
-                raise ValidationError(message=f"Endpoint {self.name} is not in service")
-            unknown = ({*weights} | {*counts}) - {*fleet.variants}
-            if unknown:
-                raise ValidationError(message=f"Variant {min(unknown)!r} not found; it has {sorted(fleet.variants)}")
-            for name, weight in weights.items():
-                fleet.set_weight(name, weight)
-            self.last_plan = fleet.plan
-            resized = {name: count for name, count in counts.items() if count != len(fleet.variants[name].servers)}
-            if not resized:
-                self._settle("InService")
-                return
-            self.status = "Updating"
-            self.settled.clear()
-            self.save()
-        self._book.background(lambda: self._resize(fleet, resized))
-
-    def _resize(self, fleet: Fleet, counts: Mapping[str, int]) -> None:
-        try:
-            for name, count in counts.items():
-                fleet.resize(name, count)
-        except (ModelServerError, JobFailedError) as error:
-            self.reason = str(error)[:1024]
-        with self._lock:
-            if not self._deleted:
-                self.last_plan = fleet.plan
-                self._settle("InService")
-
-    def delete(self) -> None:
-        """Forgets the endpoint, and ends its servers in the background."""
-        with self._lock:
-            self._deleted = True
-            self.status = "Deleting"
-            (self.folder / "endpoint.json").unlink(missing_ok=True)
-            self.settled.set()
-
-        def end() -> None:
-            self.stop()
-            with contextlib.suppress(OSError):
-                self.folder.rmdir()  # unless an endpoint of the same name was made meanwhile
-
-        self._book.background(end)
-
-    def stop(self, grace_seconds: float | None = None) -> None:
-        """Ends its servers."""
-        for fleet in (self._new_fleet, self.fleet):
-            if fleet:
-                if grace_seconds is None:
-                    fleet.stop()
-                else:
-                    fleet.stop(grace_seconds)
-
-    # ------------------------------------------------------------------ its state on disk
-
-    def save(self) -> None:
-        """Writes ``endpoint.json``."""
-        with self._lock:
-            servers = [server for fleet in (self.fleet, self._new_fleet) if fleet for server in fleet.servers]
-            running = [server.container for server in servers if server.container]
-            state = {
-                "name": self.name,
-                "status": self.status,
-                "config_name": self.config_name,
-                "coming": self.coming.to_state() if self.coming else None,
-                "last_plan": self.last_plan.to_state() if self.last_plan else None,
-                "reason": self.reason,
-                "deployment_config": self.deployment_config,
-                "tags": self.tags,
-                "created": self.created,
-                "modified": self.modified,
-                "processes": [
-                    {"pid": process.pid, "identity": process.identity, "docker": process.docker_name}
-                    for process in running
-                ],
-            }
-            write_state(self.folder / "endpoint.json", state)
-
-    def _save_if_there(self) -> None:
-        with self._lock:
-            if not self._deleted and not self._book.closing:
-                self.save()
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Takes on the state of an earlier server and starts again what served then, in the background."""
-        for left in state["processes"]:
-            if left["docker"]:
-                DockerRunner.remove(left["docker"])
-            else:
-                kill_left_over(left["pid"], left["identity"])
-        for folder in self.folder.iterdir():
-            if folder.is_dir():
-                shutil.rmtree(folder, ignore_errors=True)
-        self.status, self.config_name, self.reason = state["status"], state["config_name"], state["reason"]
-        self.deployment_config, self.tags = state["deployment_config"], list(state["tags"])
-        self.created, self.modified = state["created"], state["modified"]
-        coming, last = state["coming"], state["last_plan"]
-        if last:
-            self.last_plan = FleetPlan.from_state(last)
-            # SystemUpdating is AWS's word for maintenance: the endpoint is there and takes no change.
-            self.deploy(self.last_plan, status="SystemUpdating")
-            if coming and self.status != "Failed" and state["status"] == "Updating":
-                self.reason = f"the local AWS was stopped during the update to {coming['config_name']}"
-        elif coming:
-            self.deploy(FleetPlan.from_state(coming), status="Creating")
-        else:
-            self.settled.set()
 
 
 class EndpointBook:
@@ -337,7 +94,7 @@ class EndpointBook:
             )
             for variant in settings["ProductionVariants"]
         )
-        return FleetPlan(config_name, variants)
+        return FleetPlan(config_name, variants, settings.get("DataCaptureConfig") or None)
 
     def close(self) -> None:
         """Ends all servers; the endpoints stay on disk for the next start."""
@@ -401,12 +158,12 @@ def current_book() -> EndpointBook:
     return _book[0]
 
 
-def _serving(name: str) -> tuple[Fleet | None, str]:
-    """The fleet that serves an endpoint and the endpoint's status; waits for one that a restart is bringing back."""
+def _serving(name: str) -> tuple[Traffic | None, str]:
+    """Who answers for an endpoint, and the endpoint's status; waits for one that a restart is bringing back."""
     endpoint = current_book().find(name)
     if endpoint.status == "SystemUpdating":
         endpoint.settled.wait(_RESTORE_WAIT_SECONDS)
-    return endpoint.fleet, endpoint.status
+    return endpoint.traffic, endpoint.status
 
 
 def _create_model(self: Any) -> ActionResult:
@@ -454,25 +211,65 @@ def _update_endpoint(self: Any) -> ActionResult:
         if request.get("RetainAllVariantProperties") and endpoint.fleet:
             excluded = {entry["VariantPropertyType"] for entry in request.get("ExcludeRetainedVariantProperties", [])}
             plan = _retained(plan, endpoint.fleet, excluded)
-        endpoint.deployment_config = request.get("DeploymentConfig") or (
+        plan = _within_scalable_targets(book.config, endpoint.name, plan)
+        settings = request.get("DeploymentConfig") or (
             endpoint.deployment_config if request.get("RetainDeploymentConfig") else None
         )
-        endpoint.deploy(plan, status="Updating")
+        policy = TrafficPolicy.of(settings, plan)
+        _check_update(endpoint, plan, policy)
+        endpoint.deployment_config = settings
+        endpoint.deploy(plan, status="Updating", policy=policy)
     return ActionResult({"EndpointArn": endpoint.arn})
 
 
+def _check_update(endpoint: Endpoint, plan: FleetPlan, policy: TrafficPolicy) -> None:
+    """Refuses what could not be rolled back.
+
+    AWS documents no refusal for an alarm that fires already; it could only be rolled back at once.
+    """
+    if endpoint.fleet and len(policy.shares) > 1:
+        gone = sorted({*endpoint.fleet.variants} - {variant.name for variant in plan.variants})
+        if gone:
+            raise ValidationError(
+                message=f"the variants {gone} of endpoint {endpoint.name} are not in {plan.config_name}; an update "
+                "that shifts traffic keeps the variants' names"
+            )
+    for name, state in cloudwatch.alarm_states(policy.alarms).items():
+        if state is None:
+            raise ValidationError(message=f"the alarm {name!r} of AutoRollbackConfiguration does not exist")
+        if state == "ALARM":
+            raise ValidationError(
+                message=f"the alarm {name!r} of AutoRollbackConfiguration is in ALARM already; a deployment begins "
+                "with alarms that do not fire"
+            )
+
+
 def _retained(plan: FleetPlan, fleet: Fleet, excluded: set[str]) -> FleetPlan:
-    """The plan with the weights and counts that the variants of the same names have now."""
+    """The plan with the weights and counts that the variants of the same names have now, and the same capture."""
     variants = []
     for variant in plan.variants:
         present = fleet.variants.get(variant.name)
-        state = vars(variant).copy()
+        same: dict[str, Any] = {}
         if present and "DesiredWeight" not in excluded:
-            state["weight"] = present.plan.weight
+            same["weight"] = present.plan.weight
         if present and "DesiredInstanceCount" not in excluded:
-            state["instances"] = present.plan.instances
-        variants.append(VariantPlan(**state))
-    return FleetPlan(plan.config_name, tuple(variants))
+            same["instances"] = present.plan.instances
+        variants.append(replace(variant, **same))
+    capture = plan.capture if "DataCaptureConfig" in excluded else fleet.plan.capture
+    return FleetPlan(plan.config_name, tuple(variants), capture)
+
+
+def _within_scalable_targets(config: LocalConfig, endpoint: str, plan: FleetPlan) -> FleetPlan:
+    """The plan with counts that application autoscaling would leave alone: within its target's capacities."""
+    targets = applicationautoscaling_backends[config.account][config.region].targets.get(_SCALED, {})
+
+    def scaled(variant: VariantPlan) -> VariantPlan:
+        target = targets.get(f"endpoint/{endpoint}/variant/{variant.name}")
+        if target is None:
+            return variant
+        return replace(variant, instances=min(max(variant.instances, target.min_capacity), target.max_capacity))
+
+    return replace(plan, variants=tuple(map(scaled, plan.variants)))
 
 
 def _describe_endpoint(self: Any) -> ActionResult:

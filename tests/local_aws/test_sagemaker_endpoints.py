@@ -121,8 +121,9 @@ def test_an_update_swaps_to_the_new_fleet_and_ends_the_old_one(aws: LocalConfig)
     """After the update the new model answers, from a new process, and the old process is gone."""
     make_model(aws, "old")
     make_model(aws, "new")
-    make_config(aws, "old", {"ModelName": "old", "VariantName": "main"})
-    make_config(aws, "new", {"ModelName": "new", "VariantName": "main"})
+    two = {"VariantName": "main", "InitialInstanceCount": 2}
+    make_config(aws, "old", two | {"ModelName": "old"})
+    make_config(aws, "new", two | {"ModelName": "new"})
     make_endpoint(aws, "updated", "old")
     before = who(aws, "updated")["pid"]
     canary = {"Type": "CANARY", "CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1}, "WaitIntervalInSeconds": 0}

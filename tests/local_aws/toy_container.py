@@ -4,6 +4,7 @@ It keeps SageMaker's contract with the standard library alone, so that it starts
 """
 
 import http.server
+import itertools
 import json
 import os
 import signal
@@ -70,6 +71,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    asked = itertools.count(1)
 
     def do_GET(self) -> None:
         """Health and batching."""
@@ -84,6 +86,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if b"crash" in body:
             os._exit(1)
+        time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
+        if next(Handler.asked) % int(os.environ.get("TOY_FAILS_EVERY", "1000000000")) == 0:
+            return self.answer(500, b'{"error": {"code": "broken"}}')
         if b"boom" in body:
             return self.answer(400, json.dumps({"error": {"code": "boom"}}).encode())
         if b"sleep" in body:

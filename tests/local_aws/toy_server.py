@@ -217,7 +217,7 @@ def settled(aws: LocalConfig, name: str) -> dict[str, Any]:
 
     def look() -> Any:
         shown = aws.client("sagemaker").describe_endpoint(EndpointName=name)
-        return None if shown["EndpointStatus"] in ("Creating", "Updating", "SystemUpdating") else shown
+        return None if shown["EndpointStatus"] in ("Creating", "Updating", "RollingBack", "SystemUpdating") else shown
 
     result: dict[str, Any] = wait_for(look)
     return result
