@@ -1,0 +1,1 @@
+"""Topic models against their peers: ``python -m benchmarks.engine`` (what is measured and how: docs/engine.md)."""
