@@ -1,6 +1,7 @@
 """Step Functions: moto's interpreter with what it lacks and what is wrong in it put right.
 
 * :mod:`local_aws.stepfunctions_sagemaker`: the optimised SageMaker integration with ``.sync``;
+* :mod:`local_aws.stepfunctions_nested`: executions that start executions and wait for them;
 * :mod:`local_aws.stepfunctions_interpreter`: defects in how states are evaluated;
 * :mod:`local_aws.stepfunctions_api`: defects in the API's actions;
 * :mod:`local_aws.executions`: executions that outlive the server.
@@ -8,7 +9,13 @@
 
 from __future__ import annotations
 
-from local_aws import executions, stepfunctions_api, stepfunctions_interpreter, stepfunctions_sagemaker
+from local_aws import (
+    executions,
+    stepfunctions_api,
+    stepfunctions_interpreter,
+    stepfunctions_nested,
+    stepfunctions_sagemaker,
+)
 from local_aws.config import LocalConfig
 
 
@@ -16,6 +23,7 @@ def install(config: LocalConfig) -> None:
     """Patch moto; call it once, before the server listens."""
     stepfunctions_interpreter.install(config)
     stepfunctions_sagemaker.install()
+    stepfunctions_nested.install()
     stepfunctions_api.install()
     executions.install(config)
 
