@@ -1,0 +1,101 @@
+"""The application: routes over the lookup table, the endpoint, and the table of feedback."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lookup_api.bodies import mistakes
+from lookup_api.calls import AwsCalls
+from lookup_api.endpoint import Endpoint
+from lookup_api.feedback import FeedbackStore
+from lookup_api.gate import Gate, _print
+from lookup_api.keys import KeyRing
+from lookup_api.openapi import document_of
+from lookup_api.problems import Problem
+from lookup_api.routes import router
+from lookup_api.search import CampaignSearch
+from lookup_api.settings import ApiSettings
+from lookup_api.table import LookupTable
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the routes use."""
+
+    table: LookupTable
+    search: CampaignSearch
+    endpoint: Endpoint
+    feedback: FeedbackStore
+    version_seconds: float
+
+
+def create_app(settings: ApiSettings, *, write: Callable[[str], object] = _print) -> Gate:
+    """The application with its own AWS clients; ``write`` takes the lines of the access log."""
+    calls = AwsCalls()
+    # Rows, and what search holds, have half of the room each.
+    half = settings.cache_bytes // 2
+    table = LookupTable(calls, settings.lookup_table, version_seconds=settings.version_seconds, cache_bytes=half)
+    api = bare_app()
+    api.state.services = Services(
+        table,
+        CampaignSearch(calls, table, half),
+        Endpoint(calls, settings.endpoint_name),
+        FeedbackStore(calls, settings.feedback_table, settings.feedback_days),
+        settings.version_seconds,
+    )
+    api.state.calls = calls
+    return Gate(api, KeyRing(calls, settings.clients_table, settings.key_seconds), write)
+
+
+def bare_app() -> FastAPI:
+    """The routes without what they use: what the OpenAPI document is made from."""
+    api = FastAPI(
+        title="topic-model lookup API",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        lifespan=_lifespan,
+    )
+    api.include_router(router)
+    api.add_exception_handler(Problem, _on_problem)
+    api.add_exception_handler(HTTPException, _on_http_error)
+    api.add_exception_handler(RequestValidationError, _on_invalid)
+    api.openapi = lambda: document_of(api)  # type: ignore[method-assign]
+    return api
+
+
+@asynccontextmanager
+async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
+    yield
+    if calls := getattr(api.state, "calls", None):
+        calls.close()
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    return cast("Problem", error).response(request.state.request_id)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """What Starlette raises itself: no such route, no such method."""
+    refused = cast("HTTPException", error)
+    code = {404: "not-found", 405: "method-not-allowed"}.get(refused.status_code, "refused")
+    detail = f"{request.method} is not for this path" if refused.status_code == 405 else "there is nothing at this path"
+    return Problem(refused.status_code, code, detail, headers=refused.headers).response(request.state.request_id)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    invalid = cast("RequestValidationError", error)
+    found = [(tuple(one["loc"][1:]), str(one["msg"])) for one in invalid.errors()]
+    return mistakes(found).response(request.state.request_id)

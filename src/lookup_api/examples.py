@@ -1,0 +1,135 @@
+"""Examples of the OpenAPI document, by the names of their models; a test holds each against its schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_VERSION = "8f3c0d5e7a91"
+_TOPIC = {"topic": 12, "share": 0.71, "terms": ["runner", "trail", "shoe"]}
+_SIMILAR = {
+    "campaign_id": "google-1042",
+    "client_id": "acme",
+    "name": "Trail shoes | DE",
+    "channel": "google_ads",
+    "similarity": 0.64,
+    "shared_topics": [{"topic": 12, "share": 0.93, "terms": ["runner", "trail", "shoe"]}],
+    "shared_terms": ["trail", "shoe"],
+    "explanation": {
+        "terms": [{"term": "trail", "contribution": 0.31}, {"term": "shoe", "contribution": 0.12}],
+        "other_terms": 0.06,
+        "topics": [{"topic": 12, "terms": ["runner", "trail", "shoe"], "contribution": 0.14}],
+        "other_topics": 0.01,
+    },
+}
+_RECOMMENDED = {
+    "keyword": "waterproof trail shoes",
+    "score": 0.182,
+    "campaigns": 3,
+    "similarity": 0.52,
+    "clicks": 412.0,
+    "conversions": 17.5,
+    "cost": 288.4,
+}
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "FreshCampaign": {
+        "keywords": ["trail running shoes", {"text": "running shoes", "clicks": 120, "cost": 88.4, "conversions": 4}],
+        "negative_keywords": ["second hand"],
+        "k": 5,
+        "explain": True,
+    },
+    "Feedback": {
+        "answer_id": "7c1f2a34-98be-4a0e-9c3e-2f6c5d1b8a90",
+        "model_version": _VERSION,
+        "variant": "champion",
+        "kind": "keyword",
+        "item": "waterproof trail shoes",
+        "rank": 1,
+        "verdict": "accepted",
+        "by": "ana@example.com",
+    },
+    "KnownCampaign": {
+        "campaign_id": "google-77",
+        "client_id": "acme",
+        "channel": "google_ads",
+        "name": "Running | EN",
+        "model_version": _VERSION,
+        "cluster": 4,
+        "cluster_label": "shoe, runner, trail",
+        "topics": [_TOPIC],
+        "keywords": ["trail running shoes", "running shoes"],
+        "num_keywords": 2,
+    },
+    "SimilarCampaigns": {
+        "answer_id": "5b0f6e0a-2f57-4f0b-8a2a-0f4e7f9e2b11",
+        "model_version": _VERSION,
+        "campaign_id": "google-77",
+        "considered": 10,
+        "similar": [_SIMILAR],
+    },
+    "Recommendations": {
+        "answer_id": "0e9d1c7b-41a8-4b43-b2f3-6a9f6c0c7d55",
+        "model_version": _VERSION,
+        "campaign_id": "google-77",
+        "recommendations": [_RECOMMENDED],
+    },
+    "FreshAnswer": {
+        "answer_id": "7c1f2a34-98be-4a0e-9c3e-2f6c5d1b8a90",
+        "model_version": _VERSION,
+        "variant": "champion",
+        "campaign_id": None,
+        "known_terms": 3,
+        "unknown_terms": [],
+        "cluster": 4,
+        "cluster_label": "shoe, runner, trail",
+        "topics": [_TOPIC],
+        "similar": [_SIMILAR],
+        "recommendations": [_RECOMMENDED],
+        "low_confidence": False,
+        "confidence": None,
+    },
+    "FeedbackKept": {"feedback_id": "3f1d9b6c2a7e4f08b5d1c6e9a0f2d4b7", "stored": "created"},
+    "FoundCampaigns": {
+        "model_version": _VERSION,
+        "query": "trail sho",
+        "page": 1,
+        "pages": 1,
+        "total": 1,
+        "more": False,
+        "campaigns": [
+            {
+                "campaign_id": "google-1042",
+                "client_id": "acme",
+                "name": "Trail shoes | DE",
+                "channel": "google_ads",
+                "matched": "name",
+            }
+        ],
+    },
+    "Topics": {
+        "model_version": _VERSION,
+        "topics": [{"topic": 0, "share": 0.034, "terms": [{"term": "coffee", "probability": 0.11}]}],
+    },
+    "TopicOfVersion": {
+        "model_version": _VERSION,
+        "topic": 0,
+        "share": 0.034,
+        "terms": [{"term": "coffee", "probability": 0.11}],
+    },
+    "Health": {"status": "ok", "model_version": _VERSION},
+    "Problem404": {
+        "type": "urn:topic-model:problem:unknown-campaign",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "there is no campaign 'google-78'",
+        "request_id": "b1d0a0e2-6a2e-4b4c-8a55-17f1f5f7f2c3",
+    },
+    "Problem422": {
+        "type": "urn:topic-model:problem:no-known-terms",
+        "title": "Unprocessable Entity",
+        "status": 422,
+        "detail": "the model knows none of the campaign's terms",
+        "request_id": "b1d0a0e2-6a2e-4b4c-8a55-17f1f5f7f2c3",
+        "unknown_terms": ["qwertz"],
+    },
+}

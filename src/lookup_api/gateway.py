@@ -1,0 +1,146 @@
+"""The document that API Gateway (REST) imports: OpenAPI 3.0 with its extensions.
+
+API Gateway reads OpenAPI 3.0 and a part of JSON Schema draft 4. What it cannot express is left out and checked by the
+application alone; what it can refuse (a body that is no object, a field of the wrong kind, no API key) never starts
+the function. ``Fn::Sub`` is resolved by CloudFormation, which includes the document with ``AWS::Include``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from lookup_api.problems import PROBLEM_JSON
+
+FUNCTION_URI = (
+    "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
+    "${LookupApiFunction.Arn}:${!stageVariables.alias}/invocations"
+)
+"""The function's alias is the stage's variable, so that a canary of the stage can serve another version of it."""
+TIMEOUT_MILLISECONDS = 29_000
+CACHED = ("/v1/campaigns", "/v1/campaigns/{campaign_id}", "/v1/topics", "/v1/topics/{topic}")
+"""What API Gateway may cache, with what is below a campaign. An answer depends on who asks, so the key's header is part
+of every cache key. Fresh campaigns and feedback are POST requests, which are not cached."""
+
+_KEPT = ("type", "enum", "minimum", "maximum", "minLength", "maxLength", "maxItems", "description")
+_REFUSALS = {
+    "BAD_REQUEST_BODY": (400, "bad-request", "$context.error.validationErrorString"),
+    "BAD_REQUEST_PARAMETERS": (400, "bad-request", "$context.error.message"),
+    "INVALID_API_KEY": (403, "forbidden", "expected a valid API key in the header x-api-key"),
+    "MISSING_AUTHENTICATION_TOKEN": (403, "forbidden", "there is nothing at this path"),
+    "ACCESS_DENIED": (403, "forbidden", "access is denied"),
+    "REQUEST_TOO_LARGE": (413, "too-large", "the body is too large; send fewer keywords"),
+    "UNSUPPORTED_MEDIA_TYPE": (415, "unsupported-media-type", "expected application/json"),
+    "THROTTLED": (429, "too-many-requests", "the API key's rate is exceeded; try again"),
+    "QUOTA_EXCEEDED": (429, "quota-exceeded", "the API key's quota is used up"),
+    "INTEGRATION_FAILURE": (502, "unavailable", "the application did not answer; try again"),
+    "INTEGRATION_TIMEOUT": (504, "unavailable", "the application did not answer in time; try again"),
+}
+
+
+def gateway_document(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The application's document as API Gateway takes it."""
+    schemas = document["components"]["schemas"]
+    paths: dict[str, Any] = {}
+    models: dict[str, Any] = {}
+    for path, operations in document["paths"].items():
+        paths[path] = {method: _operation(path, method, one, schemas, models) for method, one in operations.items()}
+    return {
+        "openapi": "3.0.1",
+        "info": document["info"],
+        "paths": paths,
+        "components": {
+            "schemas": models,
+            "securitySchemes": {"api_key": {"type": "apiKey", "name": "x-api-key", "in": "header"}},
+        },
+        "x-amazon-apigateway-api-key-source": "HEADER",
+        "x-amazon-apigateway-request-validators": {
+            "everything": {"validateRequestBody": True, "validateRequestParameters": True}
+        },
+        "x-amazon-apigateway-request-validator": "everything",
+        "x-amazon-apigateway-gateway-responses": {kind: _gateway_response(*told) for kind, told in _REFUSALS.items()},
+    }
+
+
+def _operation(
+    path: str, method: str, operation: Mapping[str, Any], schemas: Mapping[str, Any], models: dict[str, Any]
+) -> dict[str, Any]:
+    cached = method == "get" and (path in CACHED or path.startswith("/v1/campaigns/"))
+    parameters = [_parameter(parameter) for parameter in operation.get("parameters", [])]
+    if cached:
+        key = {"name": "x-api-key", "in": "header", "required": True, "schema": {"type": "string"}}
+        parameters.append(key)
+    integration: dict[str, Any] = {
+        "type": "aws_proxy",
+        "httpMethod": "POST",
+        "uri": {"Fn::Sub": FUNCTION_URI},
+        "passthroughBehavior": "when_no_match",
+        "timeoutInMillis": TIMEOUT_MILLISECONDS,
+    }
+    if cached:
+        places = {"path": "path", "query": "querystring", "header": "header"}
+        integration["cacheNamespace"] = operation["operationId"]
+        integration["cacheKeyParameters"] = [
+            f"method.request.{places[parameter['in']]}.{parameter['name']}" for parameter in parameters
+        ]
+    made: dict[str, Any] = {
+        "operationId": operation["operationId"],
+        "summary": operation["summary"],
+        "responses": {
+            status: {"description": response["description"]} for status, response in operation["responses"].items()
+        },
+        "x-amazon-apigateway-integration": integration,
+        "x-amazon-apigateway-request-validator": "everything",
+    }
+    if parameters:
+        made["parameters"] = parameters
+    if operation.get("security"):
+        made["security"] = [{"api_key": []}]
+    if "requestBody" in operation:
+        name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        models[name] = _model(schemas[name], schemas)
+        content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+        made["requestBody"] = {"required": True, "content": content}
+    return made
+
+
+def _parameter(parameter: Mapping[str, Any]) -> dict[str, Any]:
+    kind = parameter["schema"].get("type", "string")
+    made = {"name": parameter["name"], "in": parameter["in"], "required": parameter.get("required", False)}
+    return {**made, "schema": {"type": kind}}
+
+
+def _model(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema in the part of draft 4 that API Gateway checks: references resolved, and no null beside a type."""
+    if "$ref" in schema:
+        return _model(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    if "anyOf" in schema:
+        choices = [_model(choice, schemas) for choice in schema["anyOf"]]
+        # A value that may be null is left to the application.
+        return {} if {"type": "null"} in choices else {"anyOf": choices}
+    made = {name: schema[name] for name in _KEPT if name in schema}
+    if "properties" in schema:
+        made["properties"] = {name: _model(one, schemas) for name, one in schema["properties"].items()}
+        made["additionalProperties"] = schema.get("additionalProperties", True)
+        if "required" in schema:
+            made["required"] = schema["required"]
+    if "items" in schema:
+        made["items"] = _model(schema["items"], schemas)
+    return made
+
+
+def _gateway_response(status: int, code: str, detail: str) -> dict[str, Any]:
+    """A refusal of API Gateway itself as a problem document."""
+    problem = {
+        "type": f"urn:topic-model:problem:{code}",
+        "status": status,
+        "detail": detail,
+        "request_id": "$context.requestId",
+    }
+    parameters = {"gatewayresponse.header.x-request-id": "context.requestId"}
+    if code == "too-many-requests":
+        parameters["gatewayresponse.header.Retry-After"] = "'1'"
+    template = orjson.dumps(problem).decode()
+    return {"statusCode": status, "responseParameters": parameters, "responseTemplates": {PROBLEM_JSON: template}}
