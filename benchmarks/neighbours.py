@@ -16,16 +16,15 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from topic_model.algorithms.fit import fit_corpus
 from topic_model.corpus import Corpus, build_corpus
-from topic_model.lda import fit_lda
 from topic_model.neighbours import CampaignIndex, Neighbours
 from topic_model.prepare import prepare_channel
 from topic_model.sample import generate_sample
-from topic_model.settings import CorpusSettings, LdaSettings, NeighbourSettings, PrepareSettings, TextSettings
+from topic_model.settings import CorpusSettings, NeighbourSettings, PrepareSettings, TextSettings
 from topic_model.weighting import tf_idf
 
 NUMBER = 10
-PASSES = 2  # enough for the fingerprints to have the shape of a trained model's
 
 
 def main() -> None:
@@ -85,7 +84,7 @@ def sample_index(work: Path, size: int, seed: int) -> CampaignIndex:
         )
     build_corpus(work / "prepared", work / "corpus", CorpusSettings())
     corpus = Corpus.load(work / "corpus")
-    model = fit_lda(corpus, LdaSettings(passes=PASSES))
+    model = fit_corpus(corpus)
     assert model is not None  # noqa: S101 - nothing asks it to stop
     counts = corpus.matrix(np.flatnonzero(np.diff(corpus.indptr)))
     theta = model.infer_theta(counts.indptr, counts.indices, counts.data)

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from topic_model.algorithms import DEFAULT_ALGORITHM, algorithm
+from topic_model.algorithms.base import AlgorithmSettings
+from topic_model.algorithms.fit import fit_corpus
 from topic_model.corpus import Corpus, build_corpus
 from topic_model.evaluate_retrieval import read_verticals
-from topic_model.lda import fit_lda
 from topic_model.neighbours import CampaignIndex
 from topic_model.prepare import prepare_channel
-from topic_model.settings import CorpusSettings, LdaSettings, NeighbourSettings, PrepareSettings, TextSettings
+from topic_model.settings import CorpusSettings, NeighbourSettings, PrepareSettings, TextSettings
 from topic_model.weighting import tf_idf
 
 K = 5
@@ -33,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("exports", nargs="*", type=Path)
     parser.add_argument("--no-siblings", action="store_true")
-    parser.add_argument("--seed", type=int, default=LdaSettings().seed)
+    parser.add_argument("--seed", type=int, default=AlgorithmSettings().seed)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="topic-model-similarity-") as work:
         if arguments.exports:
@@ -82,7 +84,8 @@ def _channels(export: Path) -> list[Path]:
 
 
 def _fingerprints(corpus: Corpus, rows: Any, num_topics: int, seed: int) -> Any:
-    model = fit_lda(corpus, LdaSettings(num_topics=num_topics, seed=seed))
+    settings = algorithm(DEFAULT_ALGORITHM).settings_class(num_topics=num_topics, seed=seed)
+    model = fit_corpus(corpus, DEFAULT_ALGORITHM, settings)
     if model is None:
         raise RuntimeError("training stopped without being asked to")
     bags = corpus.matrix(rows)

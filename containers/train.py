@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 
 from containers.contract import (
@@ -12,13 +11,14 @@ from containers.contract import (
     channel_folder,
     read_hyperparameters,
 )
+from topic_model.algorithms import parse_hyperparameters
+from topic_model.algorithms.checkpoint import discard_checkpoint
+from topic_model.algorithms.fit import PassReport, fit_corpus, training_settings
 from topic_model.artifact import write_model
 from topic_model.corpus import read_corpus
 from topic_model.errors import DamagedCheckpointError, SettingsError
 from topic_model.evaluate import c_npmi, topic_diversity
-from topic_model.lda import PassReport, fit_lda, training_identity
 from topic_model.model import TopicModel
-from topic_model.settings import LdaSettings
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -26,19 +26,23 @@ def train(arguments: Sequence[str]) -> int:
     if arguments:
         raise SettingsError(f"train takes no arguments, got {list(arguments)}; settings are hyperparameters")
     termination = Termination()
-    settings = LdaSettings.from_hyperparameters(read_hyperparameters())
+    algorithm, settings = parse_hyperparameters(read_hyperparameters())
     corpus = read_corpus(channel_folder("corpus"))
-    # A folder of its own for each corpus and settings: a tuning job's trials share one checkpoint location.
-    checkpoints = base_folder() / "checkpoints" / training_identity(corpus, settings)[:16]
+    checkpoints = base_folder() / "checkpoints"
     reports: list[PassReport] = []
 
     def report(done: PassReport) -> None:
         reports.append(done)
-        _print(f"pass={done.number} seconds={done.seconds:.2f} {_bounds(done)}")
+        _print(f"pass={done.number} seconds={done.seconds:.2f}{_bounds(done)}")
 
     def fit() -> TopicModel | None:
-        return fit_lda(
-            corpus, settings, checkpoints=checkpoints, on_pass=report, should_stop=lambda: termination.requested
+        return fit_corpus(
+            corpus,
+            algorithm,
+            settings,
+            checkpoints=checkpoints,
+            on_pass=report,
+            should_stop=lambda: termination.requested,
         )
 
     try:
@@ -46,7 +50,7 @@ def train(arguments: Sequence[str]) -> int:
     except DamagedCheckpointError as error:
         # A retry would find the same file for ever; the model does not depend on where training resumed.
         _print(f"{error}; starting again from the first pass")
-        shutil.rmtree(checkpoints)
+        discard_checkpoint(checkpoints)
         model = fit()
     if model is None:
         _print("terminated; the last finished pass is in the checkpoint")
@@ -57,15 +61,20 @@ def train(arguments: Sequence[str]) -> int:
     version = write_model(
         model,
         base_folder() / "model",
-        about={"settings": settings.model_dump(), "corpus_hash": corpus.content_hash, "metrics": metrics},
+        about={
+            "algorithm": algorithm,
+            "settings": training_settings(algorithm, settings),
+            "corpus_hash": corpus.content_hash,
+            "metrics": metrics,
+        },
     )
     _print(f"model_version={version} num_topics={model.num_topics} n_terms={len(model.vocabulary)}")
     return 0
 
 
 def _bounds(done: PassReport) -> str:
-    held_out = "" if done.held_out_bound is None else f" held_out_bound={done.held_out_bound:.4f}"
-    return f"train_bound={done.train_bound:.4f}{held_out}"
+    bounds = {"train_bound": done.train_bound, "held_out_bound": done.held_out_bound}
+    return "".join(f" {name}={bound:.4f}" for name, bound in bounds.items() if bound is not None)
 
 
 def _print(line: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pipelines.algorithm_settings import RangeSettings
 from pipelines.failures import api_retries, job_retries
 from pipelines.sdk import (
     CategoricalParameter,
@@ -26,7 +27,7 @@ from pipelines.sdk import (
     TransformTask,
     TuningTask,
 )
-from pipelines.settings import JobSettings, PipelineSettings, RangeSettings
+from pipelines.settings import JobSettings, PipelineSettings
 from topic_model.settings import StrictSettings
 
 STARTING_SECONDS = 900
@@ -307,7 +308,7 @@ def _estimator(settings: PipelineSettings, *, spot: bool, checkpoints: bool) -> 
         max_run=job.max_runtime_seconds,
         use_spot_instances=spot,
         max_wait=job.max_wait_seconds if spot else None,
-        hyperparameters=settings.algorithm.hyperparameters.to_strings(),
+        hyperparameters=hyperparameters(settings),
         metric_definitions=METRICS,
         # Debugger takes no new customers, and its hook would be added by default.
         debugger_hook_config=False,
@@ -331,5 +332,5 @@ def _range(ends: RangeSettings) -> Any:
 
 
 def hyperparameters(settings: PipelineSettings) -> dict[str, str]:
-    """The settings' own hyperparameters, as SageMaker carries them."""
-    return dict(settings.algorithm.hyperparameters.to_strings())
+    """The algorithm's name and the settings' own hyperparameters, as SageMaker carries them."""
+    return {"algorithm": settings.algorithm.name, **settings.algorithm.hyperparameters.to_strings()}

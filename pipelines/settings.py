@@ -7,7 +7,6 @@ line, the key, the value and what was expected.
 
 from __future__ import annotations
 
-import difflib
 import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,11 +14,19 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from pipelines.algorithm_settings import (
+    AlgorithmSection,
+    RangeSettings,
+    Seconds,
+    TuningSettings,
+    hint,
+    range_mistakes,
+    settings_of_the_algorithm,
+)
 from topic_model.errors import SettingsError
 from topic_model.settings import (
     CorpusSettings,
     EvaluationSettings,
-    LdaSettings,
     NeighbourSettings,
     PrepareSettings,
     StrictSettings,
@@ -30,7 +37,6 @@ DEFAULT_SETTINGS_PATH = Path(__file__).with_name("settings.yaml")
 
 # SageMaker's own names; botocore's lists of them are checked on the rendered definition, where the job is known.
 InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$")]
-Seconds = Annotated[int, Field(ge=60, le=432_000)]
 
 
 def _defaults_of(section: type[StrictSettings]) -> Any:
@@ -39,13 +45,6 @@ def _defaults_of(section: type[StrictSettings]) -> Any:
 
 MAX_ENDPOINT_POLLS = 1_000
 """Polls of one deployment: some eleven history events each, of the 25,000 that an execution may have."""
-
-
-class AlgorithmSettings(StrictSettings):
-    """Which model is trained, and with what."""
-
-    name: Literal["lda"] = Field("lda", description="the topic model")
-    hyperparameters: LdaSettings = _defaults_of(LdaSettings)
 
 
 class JobSettings(StrictSettings):
@@ -104,69 +103,6 @@ class JobsSettings(StrictSettings):
     build_neighbours: JobSettings = _defaults_of(JobSettings)
 
 
-class RangeSettings(StrictSettings):
-    """The values of one hyperparameter that tuning tries: between ``min`` and ``max``, or one of ``values``."""
-
-    type: Literal["integer", "continuous", "categorical"]
-    min: int | float | None = None
-    max: int | float | None = None
-    scale: Literal["linear", "logarithmic"] = "linear"
-    values: list[str] | None = None
-
-    @model_validator(mode="after")
-    def _has_what_its_type_needs(self) -> Self:
-        if self.type == "categorical":
-            if not self.values or self.min is not None or self.max is not None:
-                raise ValueError("a categorical range takes 'values' (a list of strings) and neither 'min' nor 'max'")
-            return self
-        if self.min is None or self.max is None or self.values is not None:
-            raise ValueError(f"a range of type {self.type!r} takes 'min' and 'max' and no 'values'")
-        if not self.min < self.max:
-            raise ValueError(f"min is {self.min} and max is {self.max}; min must be the smaller")
-        if self.type == "integer" and not (float(self.min).is_integer() and float(self.max).is_integer()):
-            raise ValueError(f"an integer range from {self.min} to {self.max}; both ends must be whole numbers")
-        if self.scale == "logarithmic" and self.min <= 0:
-            raise ValueError(f"a logarithmic range from {self.min}; its min must be above 0")
-        return self
-
-
-def _default_ranges() -> dict[str, RangeSettings]:
-    return {
-        "num_topics": RangeSettings(type="integer", min=20, max=120, scale="linear"),
-        "alpha": RangeSettings(type="continuous", min=0.005, max=0.5, scale="logarithmic"),
-        "eta": RangeSettings(type="continuous", min=0.005, max=0.5, scale="logarithmic"),
-    }
-
-
-class TuningSettings(StrictSettings):
-    """Whether hyperparameters are searched for, and how. All objectives are maximised."""
-
-    enabled: bool = False
-    objective: Literal["c_npmi", "topic_diversity", "held_out_bound"] = "c_npmi"
-    strategy: Literal["Bayesian", "Random"] = "Bayesian"
-    max_jobs: int = Field(20, ge=1, le=750)
-    max_parallel_jobs: int = Field(2, ge=1, le=100)
-    timeout_seconds: Seconds = 86_400
-    ranges: dict[str, RangeSettings] = Field(default_factory=_default_ranges)
-
-    @model_validator(mode="after")
-    def _ranges_are_of_known_hyperparameters(self) -> Self:
-        if self.max_parallel_jobs > self.max_jobs:
-            raise ValueError(f"max_parallel_jobs is {self.max_parallel_jobs}, more than max_jobs {self.max_jobs}")
-        if not self.ranges:
-            raise ValueError("ranges is empty; name at least one hyperparameter to tune")
-        for name, ends in self.ranges.items():
-            if name not in LdaSettings.model_fields:
-                raise ValueError(f"range of an unknown hyperparameter {name!r}{_hint(name, LdaSettings)}")
-            tried: list[object] = [*ends.values] if ends.values else [ends.min, ends.max]
-            for value in tried:
-                try:
-                    LdaSettings.from_hyperparameters({name: str(value)})
-                except SettingsError as error:
-                    raise ValueError(f"the range of {name!r} holds a value that training refuses: {error}") from error
-        return self
-
-
 class DeploymentSettings(StrictSettings):
     """The endpoint, and how a new model takes it over."""
 
@@ -205,13 +141,30 @@ class PipelineSettings(StrictSettings):
     text: TextSettings = _defaults_of(TextSettings)
     prepare: PrepareSettings = _defaults_of(PrepareSettings)
     corpus: CorpusSettings = _defaults_of(CorpusSettings)
-    algorithm: AlgorithmSettings = _defaults_of(AlgorithmSettings)
+    algorithm: AlgorithmSection = _defaults_of(AlgorithmSection)
     neighbours: NeighbourSettings = _defaults_of(NeighbourSettings)
     gates: EvaluationSettings = _defaults_of(EvaluationSettings)
     jobs: JobsSettings = _defaults_of(JobsSettings)
     tuning: TuningSettings = _defaults_of(TuningSettings)
     deployment: DeploymentSettings = _defaults_of(DeploymentSettings)
     workflow: WorkflowSettings = _defaults_of(WorkflowSettings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tune_by_the_algorithms_ranges(cls, values: Any) -> Any:
+        """Fill in the ranges of the named algorithm where the file has none; what is malformed is told later."""
+        if not isinstance(values, dict) or not isinstance(tuning := values.get("tuning", {}), dict):
+            return values
+        if "ranges" in tuning or (kind := settings_of_the_algorithm(values)) is None:
+            return values
+        ranges = {name: dict(ends) for name, ends in kind.tuning_ranges.items()}
+        return {**values, "tuning": {**tuning, "ranges": ranges}}
+
+    @model_validator(mode="after")
+    def _ranges_are_of_the_algorithms_hyperparameters(self) -> Self:
+        if mistakes := range_mistakes(self.algorithm, self.tuning.ranges):
+            raise ValidationError.from_exception_data(type(self).__name__, mistakes)
+        return self
 
 
 def load_settings(path: Path = DEFAULT_SETTINGS_PATH) -> PipelineSettings:
@@ -250,7 +203,8 @@ def parse_settings(text: str, *, name: str = "settings") -> PipelineSettings:
         # Strict, because YAML has types of its own: 'passes: yes' must not become one pass.
         return PipelineSettings.model_validate(values, strict=True)
     except ValidationError as error:
-        mistakes = [_explain(mistake, lines, name) for mistake in error.errors()]
+        kind = settings_of_the_algorithm(values)
+        mistakes = [_explain(mistake, lines, name, kind) for mistake in error.errors()]
         raise SettingsError("\n".join(dict.fromkeys(mistakes))) from error
 
 
@@ -276,7 +230,9 @@ def _yaml_place(error: yaml.YAMLError) -> str:
     return f"{place} is not YAML: {problem}"
 
 
-def _explain(mistake: Any, lines: dict[tuple[str, ...], int], name: str) -> str:
+def _explain(
+    mistake: Any, lines: dict[tuple[str, ...], int], name: str, hyperparameters: type[BaseModel] | None
+) -> str:
     key = tuple(str(part) for part in mistake["loc"])
     # A union's members ('int', "literal['auto']") are part of pydantic's location but not of the file.
     while key and key not in lines:
@@ -284,7 +240,7 @@ def _explain(mistake: Any, lines: dict[tuple[str, ...], int], name: str) -> str:
     place = f"{name}, line {lines[key]}" if key in lines else name
     dotted = ".".join(key) or "(whole)"
     if mistake["type"] == "extra_forbidden":
-        return f"{place}: unknown key '{dotted}'{_hint(key[-1], _model_at(key[:-1]))}"
+        return f"{place}: unknown key '{dotted}'{hint(key[-1], _model_at(key[:-1], hyperparameters))}"
     message = str(mistake["msg"]).removeprefix("Value error, ")
     if mistake["type"] == "missing":
         return f"{place}: '{dotted}' lacks '{mistake['loc'][-1]}'"
@@ -293,8 +249,10 @@ def _explain(mistake: Any, lines: dict[tuple[str, ...], int], name: str) -> str:
     return f"{place}: '{dotted}' is {_short(mistake['input'])}; expected: {message}"
 
 
-def _model_at(key: tuple[str, ...]) -> type[BaseModel]:
+def _model_at(key: tuple[str, ...], hyperparameters: type[BaseModel] | None) -> type[BaseModel]:
     """The settings class of a section, for the names that it knows."""
+    if key == ("algorithm", "hyperparameters") and hyperparameters:
+        return hyperparameters
     model: type[BaseModel] = PipelineSettings
     for part in key:
         field = model.model_fields.get(part)
@@ -304,12 +262,6 @@ def _model_at(key: tuple[str, ...]) -> type[BaseModel]:
         elif model is TuningSettings or part == "ranges":
             model = RangeSettings
     return model
-
-
-def _hint(name: str, model: type[BaseModel]) -> str:
-    known = list(model.model_fields)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; expected one of {sorted(known)}"
 
 
 def _short(value: object) -> str:

@@ -27,7 +27,6 @@ from topic_model.model import TopicModel
 from topic_model.settings import TextSettings
 
 FORMAT_VERSION = 1
-ALGORITHM = "lda"
 MAX_UNPACKED_BYTES = 20 * 2**30
 MANIFEST = "manifest.json"
 
@@ -62,7 +61,8 @@ class Artifact:
 def write_model(model: TopicModel, folder: Path, *, about: Mapping[str, Any]) -> str:
     """Write a model's files and manifest; returns the model version.
 
-    ``about`` goes into the manifest: settings, corpus hash, metrics.
+    ``about`` goes into the manifest: the algorithm's name, settings, corpus hash, metrics. Every algorithm's model is
+    the same kind of posterior, so the name says where a model is from and not how to read it.
     """
     write_json(folder / "vocabulary.json", list(model.vocabulary.terms))
     write_array(folder / "lambda.npy", model.lambda_)
@@ -71,7 +71,6 @@ def write_model(model: TopicModel, folder: Path, *, about: Mapping[str, Any]) ->
     return write_manifest(
         folder,
         {
-            "algorithm": ALGORITHM,
             "eta": model.eta,
             "text_settings": model.text_settings.model_dump(),
             "vocabulary_hash": model.vocabulary.content_hash,
@@ -144,11 +143,11 @@ def read_model(artifact: Artifact) -> TopicModel:
     """The topic model of a checked artifact.
 
     Raises:
-        ArtifactError: arrays of shapes that do not fit together, or another algorithm.
+        ArtifactError: another kind of artifact, or arrays of shapes that do not fit together.
     """
     manifest = artifact.manifest
-    if manifest.get("algorithm") != ALGORITHM:
-        raise ArtifactError(f"the artifact's algorithm is {manifest.get('algorithm')!r}, expected {ALGORITHM!r}")
+    if missing := sorted({"eta", "text_settings"} - manifest.keys()):
+        raise ArtifactError(f"{MANIFEST} has no {missing[0]!r}; expected the artifact of a topic model")
     vocabulary = Vocabulary.of(artifact.document("vocabulary.json"))
     lambda_, alpha = artifact.array("lambda.npy"), artifact.array("alpha.npy")
     if lambda_.ndim != 2 or lambda_.shape[1] != len(vocabulary) or alpha.shape != (lambda_.shape[0],):

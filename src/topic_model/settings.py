@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from topic_model.errors import SettingsError
 
@@ -104,36 +104,14 @@ class CorpusSettings(StrictSettings):
     seed: int = Field(20_260_601, ge=0, lt=2**32, description="of the split")
 
 
-class LdaSettings(StrictSettings):
-    """Hyperparameters of the topic model, under Gensim's names where Gensim has them."""
-
-    num_topics: int | Literal["auto"] = Field("auto", description="K, or 'auto' for the rule in topic_model.lda")
-    passes: int = Field(5, ge=1, le=500, description="passes of batch variational Bayes over the corpus")
-    chunksize: int = Field(2_000, ge=1, le=1_000_000, description="campaigns in memory as Gensim's lists at a time")
-    alpha: float = Field(0.05, gt=0, le=100, description="prior of the topic mixtures, symmetric")
-    eta: float = Field(0.05, gt=0, le=100, description="prior of the topics' terms, symmetric")
-    iterations: int = Field(50, ge=1, le=10_000, description="E-step iterations a campaign at most")
-    gamma_threshold: float = Field(0.001, gt=0, description="mean change of gamma that ends the E-step")
-    start: Literal["nmf", "random"] = Field("nmf", description="TF-IDF NMF start, or Gensim's random one")
-    start_sample: int = Field(4_000, ge=10, description="campaigns the NMF start sees at most")
-    seed: int = Field(20_260_601, ge=0, lt=2**32)
-
-    @classmethod
-    def from_hyperparameters(cls, values: Mapping[str, str]) -> Self:
-        """Settings from SageMaker's ``hyperparameters.json``.
-
-        Raises:
-            SettingsError: an unknown hyperparameter or a value out of range.
-        """
-        return cls.from_strings(values, what="hyperparameter")
-
-
 class NeighbourSettings(StrictSettings):
     """Neighbours, clusters and recommendations."""
 
-    topic_weight: float = Field(
-        0.2, ge=0, le=1, description="share of the topics in the similarity; the rest is idf-weighted term overlap"
+    topic_weight: float = Field(0.1, ge=0, le=1, description="share of the topics in the similarity")
+    latent_weight: float = Field(
+        0.6, ge=0, le=1, description="share of the latent space in the similarity; the rest is the overlap of terms"
     )
+    latent_dimensions: int = Field(100, ge=1, le=1_000, description="of the latent space, at most")
     shortlist: int = Field(
         200, ge=1, le=10_000, description="nearest campaigns by each measure that the blend is computed for"
     )
@@ -145,6 +123,15 @@ class NeighbourSettings(StrictSettings):
     )
     num_clusters: int | Literal["auto"] = Field("auto", description="clusters, or 'auto' for the rule in clusters")
     seed: int = Field(20_260_601, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _shares_leave_no_debt(self) -> Self:
+        if self.topic_weight + self.latent_weight > 1 + 1e-9:
+            raise ValueError(
+                f"topic_weight {self.topic_weight:g} and latent_weight {self.latent_weight:g} are more than 1 together; "
+                "the rest is the share of the terms"
+            )
+        return self
 
 
 class EvaluationSettings(StrictSettings):

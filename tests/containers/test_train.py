@@ -13,8 +13,8 @@ import pytest
 
 from pipelines.jobs import METRICS
 from tests.containers.conftest import HYPERPARAMETERS, Job, Run
+from topic_model.algorithms.checkpoint import CHECKPOINT_NAME
 from topic_model.artifact import read_artifact, read_model
-from topic_model.lda import CHECKPOINT_NAME
 
 LONG = {**HYPERPARAMETERS, "passes": "60", "start": "random"}
 
@@ -51,6 +51,7 @@ def test_training_leaves_a_whole_artifact(run: Run) -> None:
     assert read_model(artifact).num_topics == 5
     manifest = artifact.manifest
     assert manifest["corpus_hash"] == orjson.loads((run.corpus / "manifest.json").read_bytes())["corpus_hash"]
+    assert manifest["algorithm"] == "lda-gensim"
     assert manifest["settings"]["passes"] == 3
     assert set(manifest["metrics"]) >= {"c_npmi", "topic_diversity"}
 
@@ -89,7 +90,8 @@ def test_an_interrupted_training_ends_in_the_same_model(
     again = job.run("train")
     assert again.returncode == 0, again.stderr
     first = int(re.findall(r"pass=(\d+)", again.stdout)[0])
-    assert first >= 6
+    # Stopped, every finished pass is kept; killed, those until the last checkpoint, of which there is one a second.
+    assert first >= (6 if how == signal.SIGTERM else 2)
     assert _files(job.base / "model") == uninterrupted
 
 
@@ -98,7 +100,10 @@ def test_an_interrupted_training_ends_in_the_same_model(
     [
         ({"num_topic": "5"}, "unknown hyperparameter 'num_topic'; did you mean 'num_topics'"),
         ({"passes": "many"}, "hyperparameter 'passes' is 'many'"),
-        ({"num_topics": "5000"}, "num_topics is 5000, but the corpus has 54 training campaigns"),
+        (
+            {"num_topics": "5000"},
+            "num_topics is 5000, but the corpus has 54 training campaigns and 60 terms; expected 2 to 54",
+        ),
         (b"[]", "must be an object of strings"),
     ],
 )
@@ -134,16 +139,16 @@ def test_a_damaged_corpus_fails_the_job(run: Run, job: Job, monkeypatch: pytest.
     assert "shard-00000.npz" in job.failure
 
 
-def test_trials_with_one_checkpoint_folder_do_not_resume_each_other(
-    run: Run, job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two trainings of other settings share /opt/ml/checkpoints, as a tuning job's trials may."""
+def test_a_checkpoint_of_other_settings_fails_the_job(run: Run, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that finds another's checkpoint says what differs, and leaves that checkpoint alone."""
     job.channel(run.corpus, {**HYPERPARAMETERS, "passes": "1"})
     assert job.call(monkeypatch, "train") == 0
+    before = _files(job.base / "checkpoints")
     config = job.base / "input" / "config" / "hyperparameters.json"
     config.write_bytes(orjson.dumps({**HYPERPARAMETERS, "passes": "1", "alpha": "0.3"}))
-    assert job.call(monkeypatch, "train") == 0
-    assert len(list((job.base / "checkpoints").iterdir())) == 2
+    assert job.call(monkeypatch, "train") == 1
+    assert "belongs to other settings (alpha 0.05, expected 0.3); use another checkpoint folder" in job.failure
+    assert _files(job.base / "checkpoints") == before
 
 
 def test_train_takes_no_arguments(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from pipelines.settings import DEFAULT_SETTINGS_PATH, PipelineSettings, load_settings, parse_settings
+from topic_model.algorithms import ALGORITHMS, algorithm
 from topic_model.errors import SettingsError
 
 
@@ -72,7 +73,10 @@ def test_every_line_of_the_shipped_file_is_explained() -> None:
         ("jobs:\n  train:\n    max_wait_seconds: 60", "'jobs.train': max_wait_seconds is 60, less than"),
         ("jobs: {score: {max_payload_mb: 99}}", "over the 100 MB"),
         ("tuning:\n  max_jobs: 1", "max_parallel_jobs is 2, more than max_jobs 1"),
-        ("tuning:\n  ranges: {alfa: {type: integer, min: 1, max: 2}}", "'alfa'; did you mean 'alpha'?"),
+        (
+            "tuning:\n  ranges: {alfa: {type: integer, min: 1, max: 2}}",
+            "line 2: 'tuning.ranges.alfa': lda has no hyperparameter 'alfa'; did you mean 'alpha'?",
+        ),
         ("tuning:\n  ranges: {alpha: {type: continuous, min: 2, max: 1}}", "min is 2 and max is 1"),
         ("tuning:\n  ranges: {alpha: {type: continuous, min: -2, max: 1}}", "a value that training refuses"),
         ("tuning:\n  ranges: {alpha: {type: continuous, mim: 1, max: 2}}", "'tuning.ranges.alpha.mim'; did you mean"),
@@ -80,7 +84,20 @@ def test_every_line_of_the_shipped_file_is_explained() -> None:
         ("tuning:\n  ranges: {start: {type: categorical, values: [nmf, rnd]}}", "a value that training refuses"),
         ("tuning:\n  ranges: {}", "name at least one hyperparameter"),
         ("deployment: {timeout_seconds: 28_800}", "raise poll_seconds"),
-        ("algorithm: {name: ldaa}", "'algorithm.name' is 'ldaa'"),
+        ("algorithm: {name: ldaa}", "'algorithm.name' is 'ldaa'; expected: unknown algorithm 'ldaa'; did you mean"),
+        ("algorithm: {name: 3}", "'algorithm.name' is 3"),
+        ("algorithm: {name: [lda]}", "'algorithm.name' is ['lda']"),
+        ("algorithm: {hyperparameters: 3}", "'algorithm.hyperparameters' is 3"),
+        ("algorithm:\n  hyperparameters: {passs: 3}", "line 2: unknown key 'algorithm.hyperparameters.passs'; did you"),
+        ("algorithm: {hyperparameters: {num_topics: '9'}}", "'algorithm.hyperparameters.num_topics' is '9'"),
+        (
+            "algorithm: {name: lda-gensim, hyperparameters: {gamma_treshold: 1}}",
+            "'algorithm.hyperparameters.gamma_treshold'; did you mean 'gamma_threshold'?",
+        ),
+        (
+            "algorithm: {name: lda-gensim}\ntuning: {ranges: {chunk: {type: integer, min: 1, max: 9}}}",
+            "line 2: 'tuning.ranges.chunk': lda-gensim has no hyperparameter 'chunk'; did you mean 'chunksize'?",
+        ),
     ],
 )
 def test_each_mistake_is_named(text: str, told: str) -> None:
@@ -114,6 +131,15 @@ def test_one_setting_changes_one_setting() -> None:
     changed = parse_settings("algorithm:\n  hyperparameters:\n    num_topics: 30\n")
     assert changed.algorithm.hyperparameters.num_topics == 30
     assert changed.model_copy(update={"algorithm": parse_settings("").algorithm}) == parse_settings("")
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_can_be_named_alone(name: str) -> None:
+    """Its hyperparameters have their defaults, and tuning searches its own ranges."""
+    settings = parse_settings(f"algorithm: {{name: {name}}}")
+    kind = algorithm(name).settings_class
+    assert settings.algorithm.hyperparameters == kind()
+    assert set(settings.tuning.ranges) == set(kind.tuning_ranges)
 
 
 def test_a_gate_can_be_turned_off() -> None:

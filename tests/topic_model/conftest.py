@@ -7,24 +7,25 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from topic_model.algorithms import DEFAULT_ALGORITHM, algorithm
+from topic_model.algorithms.base import AlgorithmSettings
+from topic_model.algorithms.fit import fit_corpus
 from topic_model.artifact import Artifact, read_artifact, write_model
 from topic_model.campaigns import Campaign, Keyword, campaign_from_record, campaign_to_line
 from topic_model.corpus import Corpus, build_corpus
 from topic_model.errors import NoKnownTermsError
-from topic_model.lda import fit_lda
 from topic_model.lookups import Lookups, build_lookups
 from topic_model.model import TopicModel
 from topic_model.prepare import prepare_channel
 from topic_model.settings import (
     CorpusSettings,
-    LdaSettings,
     NeighbourSettings,
     PrepareSettings,
     TextSettings,
@@ -168,7 +169,7 @@ class Chain:
     prepared: Path
     scoring: Path
     corpus: Corpus
-    settings: LdaSettings
+    settings: AlgorithmSettings
     model: TopicModel
     model_folder: Path
     artifact: Artifact
@@ -181,7 +182,7 @@ def run_chain(
     folder: Path,
     campaigns: Sequence[Campaign],
     *,
-    lda: LdaSettings,
+    num_topics: int | Literal["auto"],
     corpus_settings: CorpusSettings | None = None,
     neighbours: NeighbourSettings | None = None,
 ) -> Chain:
@@ -189,9 +190,10 @@ def run_chain(
     prepared, scoring = prepare_all(write_exports(campaigns, folder / "exports"), folder)
     build_corpus(prepared, folder / "corpus", corpus_settings or CorpusSettings())
     corpus = Corpus.load(folder / "corpus")
-    model = fit_lda(corpus, lda)
+    lda = algorithm(DEFAULT_ALGORITHM).settings_class(num_topics=num_topics)
+    model = fit_corpus(corpus, DEFAULT_ALGORITHM, lda)
     assert model is not None
-    about = {"corpus_hash": corpus.content_hash, "settings": lda.model_dump(), "metrics": {"c_npmi": 0.5}}
+    about = {"corpus_hash": corpus.content_hash, "algorithm": DEFAULT_ALGORITHM, "metrics": {"c_npmi": 0.5}}
     version = write_model(model, folder / "model", about=about)
     artifact = read_artifact(folder / "model")
     fingerprints = score(model, version, scoring, folder / "fingerprints")
@@ -216,8 +218,7 @@ def run_chain(
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     """80 campaigns of five themes, and one campaign of digits alone, which no model knows."""
     campaigns = [*themed_campaigns(80), Campaign("no-terms", None, "google_ads", None, (Keyword("2025"),))]
-    lda = LdaSettings(num_topics=5, passes=3, chunksize=30)
-    return run_chain(tmp_path_factory.mktemp("chain"), campaigns, lda=lda)
+    return run_chain(tmp_path_factory.mktemp("chain"), campaigns, num_topics=5)
 
 
 @pytest.fixture(scope="session")

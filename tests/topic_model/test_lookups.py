@@ -21,7 +21,7 @@ from topic_model.campaigns import Campaign, Keyword
 from topic_model.errors import ArtifactMismatchError, CorpusError
 from topic_model.lookups import build_lookups
 from topic_model.published import search_name
-from topic_model.settings import CorpusSettings, LdaSettings, NeighbourSettings
+from topic_model.settings import CorpusSettings, NeighbourSettings
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +308,7 @@ def test_tiny_and_odd_corpora_have_lookups(name: str, tmp_path: Path) -> None:
     tiny = run_chain(
         tmp_path,
         campaigns,
-        lda=LdaSettings(num_topics=2, passes=1),
+        num_topics="auto",
         corpus_settings=CorpusSettings(min_df=1, held_out_share=0),
     )
     tiny.lookups.write(tmp_path / "out", tmp_path / "model")
@@ -374,8 +374,7 @@ def test_every_campaign_can_be_searched_for(chain: Chain, written: Path, rows: d
         for campaign in chain.campaigns
     }
     documents = {
-        entry["name"]: _document(written, entry["file"])
-        for entry in _document(written, "manifest.json")["documents"]
+        entry["name"]: _document(written, entry["file"]) for entry in _document(written, "manifest.json")["documents"]
     }
     found = []
     for client in documents["search"]["clients"]:

@@ -5,31 +5,31 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from topic_model.algorithms.lda_gensim import GensimLdaSettings
 from topic_model.errors import SettingsError
 from topic_model.settings import (
     CorpusSettings,
     EvaluationSettings,
-    LdaSettings,
     NeighbourSettings,
     PrepareSettings,
     StrictSettings,
     TextSettings,
 )
 
-ALL = [TextSettings, PrepareSettings, CorpusSettings, LdaSettings, NeighbourSettings, EvaluationSettings]
+ALL = [TextSettings, PrepareSettings, CorpusSettings, GensimLdaSettings, NeighbourSettings, EvaluationSettings]
 
 
 def test_a_typo_names_the_nearest_setting() -> None:
     """A misspelt hyperparameter is refused and the right name is offered."""
     with pytest.raises(SettingsError, match=r"unknown hyperparameter 'num_topic'; did you mean 'num_topics'\?"):
-        LdaSettings.from_hyperparameters({"num_topic": "20"})
+        GensimLdaSettings.from_strings({"num_topic": "20"}, what="hyperparameter")
 
 
 def test_an_unknown_name_like_no_other_lists_the_known_ones() -> None:
     """Where nothing is near, the message lists every name that could have been meant."""
     with pytest.raises(SettingsError) as caught:
-        LdaSettings.from_hyperparameters({"xyzzy": "1"})
-    assert all(name in str(caught.value) for name in LdaSettings.model_fields)
+        GensimLdaSettings.from_strings({"xyzzy": "1"})
+    assert all(name in str(caught.value) for name in GensimLdaSettings.model_fields)
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -42,7 +42,7 @@ def test_defaults_survive_the_trip_through_strings(kind: type[StrictSettings]) -
     "settings",
     [
         TextSettings(keep_numbers=True),
-        LdaSettings(num_topics=12, alpha=0.1 + 0.2, start="random"),
+        GensimLdaSettings(num_topics=12, alpha=0.1 + 0.2, start="random"),
         NeighbourSettings(num_clusters=7, topic_weight=1),
         EvaluationSettings(min_c_npmi=None, max_perplexity_ratio=None),
         CorpusSettings(max_df=1e-7),
@@ -63,15 +63,15 @@ def test_a_gate_is_switched_off_by_null() -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "value"),
     [
-        (LdaSettings, "passes", "0"),
-        (LdaSettings, "alpha", "0"),
-        (LdaSettings, "alpha", "nan"),
-        (LdaSettings, "eta", "inf"),
-        (LdaSettings, "num_topics", "many"),
-        (LdaSettings, "passes", "2.5"),
-        (LdaSettings, "passes", "null"),
-        (LdaSettings, "start", "warm"),
-        (LdaSettings, "seed", "-1"),
+        (GensimLdaSettings, "passes", "0"),
+        (GensimLdaSettings, "alpha", "0"),
+        (GensimLdaSettings, "alpha", "nan"),
+        (GensimLdaSettings, "eta", "inf"),
+        (GensimLdaSettings, "num_topics", "many"),
+        (GensimLdaSettings, "passes", "2.5"),
+        (GensimLdaSettings, "passes", "null"),
+        (GensimLdaSettings, "start", "warm"),
+        (GensimLdaSettings, "seed", "-1"),
         (CorpusSettings, "max_df", "1.5"),
         (CorpusSettings, "held_out_share", "1"),
         (NeighbourSettings, "topic_weight", "1.01"),
@@ -88,10 +88,10 @@ def test_a_wrong_value_is_refused_by_name(kind: type[StrictSettings], name: str,
 def test_every_mistake_is_told_at_once() -> None:
     """Two mistakes make one error that names both: no guessing a mistake at a time."""
     with pytest.raises(SettingsError, match=r"(?s)num_topic.*passes|passes.*num_topic"):
-        LdaSettings.from_hyperparameters({"num_topic": "2", "passes": "-1"})
+        GensimLdaSettings.from_strings({"num_topic": "2", "passes": "-1"})
 
 
 def test_settings_cannot_be_changed() -> None:
     """Settings are values."""
     with pytest.raises(ValidationError):
-        LdaSettings().passes = 3  # type: ignore[misc]
+        GensimLdaSettings().passes = 3  # type: ignore[misc]

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy.typing as npt
 from pydantic import Field
@@ -46,7 +46,9 @@ class AlgorithmSettings(StrictSettings):
 class ThreadedSettings(AlgorithmSettings):
     """Hyperparameters of an algorithm that works in threads."""
 
-    threads: int | Literal["auto"] = Field("auto", description="threads, or 'auto': the machine's cores, at most 16")
+    threads: Annotated[int, Field(ge=1, le=1_024)] | Literal["auto"] = Field(
+        "auto", description="threads, or 'auto': the machine's cores, at most 16"
+    )
 
     @property
     def num_threads(self) -> int:

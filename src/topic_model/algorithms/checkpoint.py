@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +65,14 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state behind pass ``number``, and the scratch folder (one of :data:`SLOTS`) that belongs to it."""
+    """The state behind pass ``number``, and the scratch folder (of :data:`SLOTS`) that belongs to it, if one does."""
 
     number: int
     state: State
-    slot: str
-    scratch: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of each scratch file by its path in the slot."""
+    slot: str | None
 
 
-def write_checkpoint(folder: Path, identity: Identity, number: int, state: State, slot: str) -> None:
+def write_checkpoint(folder: Path, identity: Identity, number: int, state: State, slot: str | None) -> None:
     """Write the checkpoint whole or not at all: a kill in the middle leaves the one before."""
     about = orjson.dumps(
         {
@@ -82,7 +80,7 @@ def write_checkpoint(folder: Path, identity: Identity, number: int, state: State
             "identity": identity.document(),
             "number": number,
             "slot": slot,
-            "scratch": _hashes(folder / slot),
+            "scratch": _hashes(folder / slot) if slot else {},
         },
         option=orjson.OPT_SORT_KEYS,
     )
@@ -117,11 +115,11 @@ def read_checkpoint(folder: Path, identity: Identity) -> Checkpoint | None:
         raise CheckpointError(
             f"{path.name} belongs to {' and '.join(told)}; use another checkpoint folder or delete this one"
         )
-    checkpoint = Checkpoint(about["number"], state, about["slot"], about["scratch"])
-    if _hashes(folder / checkpoint.slot) != checkpoint.scratch:
+    slot = about["slot"]
+    if slot and _hashes(folder / slot) != about["scratch"]:
         message = f"the scratch files of {path.name} are incomplete or changed; delete the checkpoint folder"
         raise DamagedCheckpointError(f"{message} to start again")
-    return checkpoint
+    return Checkpoint(about["number"], state, slot)
 
 
 def discard_checkpoint(folder: Path) -> None:

@@ -32,10 +32,11 @@ from topic_model.algorithms.checkpoint import (
 )
 from topic_model.bags import Bags, BagSource
 from topic_model.bounds import bound_per_word
-from topic_model.corpus import AnyCorpus, Vocabulary
+from topic_model.corpus import AnyCorpus
 from topic_model.errors import CorpusError, SettingsError
 from topic_model.model import TopicModel
 from topic_model.settings import TextSettings
+from topic_model.vocabulary import Vocabulary
 
 REPORT_SAMPLE = 1_000
 """Campaigns that a bound is measured on, at most: it is for watching, not for deciding."""
@@ -183,9 +184,10 @@ class _Training:
         """Go on behind the folder's checkpoint, if it has one; what a killed pass left is removed."""
         checkpoint = read_checkpoint(self._folder, self._identity) if self._keep else None
         if checkpoint:
-            self.done, self.state, self._slot = checkpoint.number, checkpoint.state, checkpoint.slot
-            self._written, self._written_slot = self.done, self._slot
-        discard_scratch(self._folder, but=(self._slot,) if checkpoint else ())
+            self.done, self.state = checkpoint.number, checkpoint.state
+            self._slot = self._written_slot = checkpoint.slot or SLOTS[0]
+            self._written = self.done
+        discard_scratch(self._folder, but=(self._slot,) if checkpoint and checkpoint.slot else ())
         return checkpoint is not None
 
     def begin(self, num_topics: int) -> None:
@@ -207,9 +209,14 @@ class _Training:
         return True
 
     def _write(self) -> None:
-        if self._keep and self._written < self.done:
-            write_checkpoint(self._folder, self._identity, self.done, self.state, self._slot)
-            self._written, self._written_at, self._written_slot = self.done, time.monotonic(), self._slot
+        if not self._keep or self._written == self.done:
+            return
+        finished = self.done == self.num_passes  # no pass will read what the last one left
+        slot = None if finished else self._slot
+        write_checkpoint(self._folder, self._identity, self.done, self.state, slot)
+        self._written, self._written_at, self._written_slot = self.done, time.monotonic(), self._slot
+        if finished:
+            discard_scratch(self._folder)
 
 
 class _Reporter:
@@ -246,6 +253,7 @@ class _Reporter:
 def _folder(checkpoints: Path | None) -> Iterator[Path]:
     """The checkpoint folder, or a temporary one for the scratch files of a training that keeps nothing."""
     if checkpoints is not None:
+        checkpoints.mkdir(parents=True, exist_ok=True)
         yield checkpoints
         return
     with tempfile.TemporaryDirectory(prefix="topic-model-") as temporary:

@@ -71,7 +71,7 @@ class GensimLda(Algorithm[GensimLdaSettings]):
         state: State,
         number: int,
         should_stop: ShouldStop,
-        scratch: Scratch,  # noqa: ARG002 - the state is all there is
+        scratch: Scratch,
     ) -> State | None:
         """One pass of batch variational Bayes."""
         model = _gensim_model(settings, state["sstats"])

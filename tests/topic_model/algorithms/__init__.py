@@ -1,0 +1,1 @@
+"""Tests of the algorithms and of what is around them."""
