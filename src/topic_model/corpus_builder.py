@@ -101,7 +101,7 @@ def _first_pass(files: Sequence[Path]) -> _Found:
             rows += batch.num_rows
             ids.append(batch["campaign_id"].cast(pa.large_string()))
             lengths.append(_lengths(batch["terms"]))
-            frequencies.add(batch["terms"].flatten())
+            frequencies.add(_terms_of(batch, file))
         rows_of_files.append(rows)
     if not ids:
         raise CorpusError("the prepared channels hold no campaign; see rejected.jsonl of each channel for the reasons")
@@ -119,29 +119,26 @@ class _Frequencies:
     """Campaigns of each term, merged whenever as many wait as are known: memory stays in proportion to the terms."""
 
     def __init__(self) -> None:
-        self._known = pa.table({"values": pa.array([], pa.large_string()), "counts": pa.array([], pa.int64())})
-        self._waiting: list[pa.Table] = []
-        self._number = 0
+        self._terms = [pa.array([], pa.large_string())]
+        self._numbers = [np.zeros(0, dtype=np.int64)]
+        self._known = self._waiting = 0
 
     def add(self, terms: pa.Array) -> None:
         """The terms of some campaigns; each campaign has a term once."""
-        counted = pc.value_counts(terms.cast(pa.large_string()))
-        self._waiting.append(pa.table({name: counted.field(name) for name in ("values", "counts")}))
-        self._number += len(counted)
-        if self._number >= max(_MERGE_TERMS, self._known.num_rows):
-            self._merge()
-
-    def _merge(self) -> None:
-        table = pa.concat_tables([self._known, *self._waiting])
-        summed = table.group_by("values", use_threads=False).aggregate([("counts", "sum")])
-        self._known = summed.rename_columns({"counts_sum": "counts"}).combine_chunks()
-        self._waiting, self._number = [], 0
+        encoded = terms.dictionary_encode()
+        self._terms.append(encoded.dictionary.cast(pa.large_string()))
+        self._numbers.append(np.bincount(np.asarray(encoded.indices), minlength=len(encoded.dictionary)))
+        self._waiting += len(encoded.dictionary)
+        if self._waiting >= max(_MERGE_TERMS, self._known):
+            self.merged()
 
     def merged(self) -> tuple[pa.Array, IntArray]:
         """All distinct terms with their numbers of campaigns."""
-        self._merge()
-        terms = self._known["values"].combine_chunks()
-        return terms, self._known["counts"].to_numpy().astype(np.int64)
+        encoded = pa.concat_arrays(self._terms).dictionary_encode()
+        numbers = np.bincount(np.asarray(encoded.indices), np.concatenate(self._numbers), len(encoded.dictionary))
+        self._terms, self._numbers = [encoded.dictionary], [numbers.astype(np.int64)]
+        self._known, self._waiting = len(numbers), 0
+        return self._terms[0], self._numbers[0]
 
 
 def _order_of_ids(found: _Found, files: Sequence[Path]) -> IntArray:
@@ -243,9 +240,7 @@ def _encoded(batch: pa.RecordBatch, rank: IntArray, vocabulary: pa.Array, file: 
     flat_counts = counts.flatten()
     if flat_counts.null_count or (len(flat_counts) and pc.min(flat_counts).as_py() < 1):
         raise _wrong(file, f"a term_count is {pc.min(flat_counts).as_py()} or null, expected 1 or more")
-    encoded = terms.flatten().dictionary_encode()
-    if encoded.null_count:
-        raise _wrong(file, "a term is null")
+    encoded = _terms_of(batch, file).dictionary_encode()
     known_ids = pc.index_in(encoded.dictionary.cast(pa.large_string()), value_set=vocabulary)
     ids = pc.fill_null(known_ids, -1).to_numpy()[encoded.indices.to_numpy()].astype(np.int64)
     rows = np.repeat(np.arange(len(lengths)), lengths)
@@ -276,6 +271,13 @@ def _encoded(batch: pa.RecordBatch, rank: IntArray, vocabulary: pa.Array, file: 
 def _bags(shard: pa.Table, held_out: BoolArray) -> ShardBags:
     ids, counts = (shard[name].combine_chunks() for name in ("ids", "counts"))
     return ShardBags(pointers(_lengths(ids)), ids.flatten().to_numpy(), counts.flatten().to_numpy(), held_out)
+
+
+def _terms_of(batch: pa.RecordBatch, file: Path) -> pa.Array:
+    terms = batch["terms"].flatten()
+    if terms.null_count:
+        raise _wrong(file, "a term is null")
+    return terms
 
 
 def _lengths(lists: pa.Array) -> IntArray:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.topic_model.conftest import themed_campaigns, write_prepared
+from tests.topic_model.conftest import PREPARED_SCHEMA, themed_campaigns, write_prepared
+from topic_model import corpus_builder, corpus_writer
 from topic_model.corpus import Corpus, Vocabulary, build_corpus
 from topic_model.errors import CorpusError
 from topic_model.settings import CorpusSettings, TextSettings
@@ -221,3 +223,58 @@ def test_campaigns_without_any_term_are_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="none of 2 campaigns has a term") as refused:
         _build(write_prepared(tmp_path, _rows([{}, {}])), _settings())
     assert "min_df" not in str(refused.value)
+
+
+def test_streaming_in_small_pieces_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of 3 campaigns, sorted runs of 5, shards of 7 and merges at every term: the same corpus."""
+    draw = random.Random(5)  # noqa: S311 - test data
+    words = [f"w{number}" for number in range(30)]
+    rows = _rows([dict(Counter(draw.choices(words, k=draw.randint(0, 9)))) for _ in range(60)])
+    draw.shuffle(rows)
+    write_prepared(tmp_path / "prepared", rows[:17], channel="b")
+    write_prepared(tmp_path / "prepared", rows[17:], channel="a")
+    settings = _settings(min_df=3, held_out_share=0.2, max_terms=20)
+    whole = build_corpus(tmp_path / "prepared", tmp_path / "whole", settings)
+    for module, name, value in (
+        (corpus_builder, "_BATCH_CAMPAIGNS", 3),
+        (corpus_builder, "_RUN_CAMPAIGNS", 5),
+        (corpus_builder, "_MERGE_TERMS", 1),
+        (corpus_writer, "SHARD_CAMPAIGNS", 7),
+    ):
+        monkeypatch.setattr(module, name, value)
+    pieces = build_corpus(tmp_path / "prepared", tmp_path / "pieces", settings)
+    assert (len(whole.shards.entries), len(pieces.shards.entries)) == (1, 9)
+    assert pieces.content_hash == whole.content_hash
+    listed = [pq.read_table(corpus.folder / "campaigns.parquet") for corpus in (whole, pieces)]
+    assert listed[0].equals(listed[1])
+    assert {path.name for path in pieces.folder.iterdir()} == {
+        "manifest.json",
+        "vocabulary.json",
+        "campaigns.parquet",
+        *(f"shard-{number:05d}.npz" for number in range(9)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"term_counts": [1, 0]}, "term_count is 0"),
+        ({"term_counts": [1, -3]}, "term_count is -3"),
+        ({"term_counts": [1, None]}, "null"),
+        ({"term_counts": [1]}, "other numbers of terms"),
+        ({"terms": ["shoe", None]}, "a term is null"),
+        ({"terms": ["mug", "mug"]}, r"campaign 'c002' has 'mug' twice"),
+        ({"campaign_id": None}, "no campaign_id"),
+    ],
+)
+def test_prepared_campaigns_that_make_no_sense_are_refused(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """The message names the channel's file and what to do, and no corpus is left."""
+    path = write_prepared(tmp_path / "prepared", _rows([*BAGS[:2], {"mug": 5, "shoe": 1}, BAGS[3]])) / "google_ads"
+    records = pq.read_table(path / "campaigns.parquet").to_pylist()
+    records[2].update(change)
+    pq.write_table(pa.Table.from_pylist(records, schema=PREPARED_SCHEMA), path / "campaigns.parquet")
+    with pytest.raises(CorpusError, match=rf"google_ads/campaigns\.parquet: .*{message}.*prepare the channel again"):
+        build_corpus(tmp_path / "prepared", tmp_path / "corpus", _settings())
+    assert not (tmp_path / "corpus").exists() or not list((tmp_path / "corpus").iterdir())
