@@ -22,15 +22,18 @@ from topic_model.model import TopicModel
 SHUFFLE = ShuffleSettings(num_topics=4, threads=1)
 SMALL = {
     "lda-gensim": {"num_topics": 4, "passes": 4, "chunksize": 20},
+    "lda-sklearn": {"num_topics": 4, "passes": 3, "batch_size": 20},
     "shuffle": {"num_topics": 4, "passes": 4, "chunk": 20, "threads": 1},
 }
-NAMES = sorted({*ALGORITHMS, "shuffle"})
+PLACES = {"lda-sklearn": "docs.examples.lda_sklearn:SklearnLda", "shuffle": PLACE}
+NAMES = sorted({*ALGORITHMS, *PLACES})
 
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test's algorithm by its name, and a checkpoint behind every pass."""
-    monkeypatch.setitem(ALGORITHMS, "shuffle", PLACE)
+    """The test's algorithm and the documentation's by their names, and a checkpoint behind every pass."""
+    for name, place in PLACES.items():
+        monkeypatch.setitem(ALGORITHMS, name, place)
     monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0)
 
 
