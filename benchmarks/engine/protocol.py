@@ -105,7 +105,7 @@ def fold_in(beta: FloatArray, counts: Any, alpha: float = ALPHA) -> FloatArray:
 
     def fold(start: int) -> None:
         part = counts[start : start + _BLOCK]
-        em_fold_in(  # type: ignore[no-untyped-call]
+        em_fold_in(
             part.indptr.astype(np.int64),
             part.indices.astype(np.int32),
             part.data.astype(np.float64),

@@ -62,9 +62,9 @@ def against_peers(corpus: str, judged: str, measured: Mapping[str, Medians]) -> 
     return verdicts
 
 
-def above(what: str, value: float, bar: float, whose: str) -> Verdict:
-    """A value that must be above a bar, as the three decimals that both are told with say."""
-    return Verdict(f"{what} {value:.3f} (bar above {whose} {bar:.3f})", value > bar)
+def above(what: str, value: float, bar: float, whose: str = "") -> Verdict:
+    """A value that must be above a bar, which may be a peer's value."""
+    return Verdict(f"{what} {value:.3f} (bar above {bar:.3f}{whose and ', ' + whose})", value > bar)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
