@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import psi
+import numpy.typing as npt
 
 from topic_model.arrays import FloatArray, IntArray
 from topic_model.corpus import Vocabulary
@@ -18,8 +17,8 @@ from topic_model.settings import TextSettings
 if TYPE_CHECKING:
     from gensim.models import LdaModel
 
-MAX_ITERATIONS = 200
-GAMMA_THRESHOLD = 1e-4
+    from topic_model.kernels.inference import Inference
+
 # Float32 exp(E[log beta]) goes subnormal where eta is small, and subnormal arithmetic is tens of times slower; nothing
 # below this bound changes a fingerprint.
 SMALLEST = 1e-30
@@ -50,34 +49,28 @@ class TopicModel:
         return np.asarray(self.lambda_ / self.lambda_.sum(axis=1, keepdims=True), dtype=np.float64)
 
     @cached_property
-    def _exp_e_log_beta(self) -> FloatArray:
-        """exp(E[log beta]) transposed to (n_terms, K), so that a campaign's terms are contiguous rows."""
-        e_log_beta = psi(self.lambda_) - psi(self.lambda_.sum(axis=1, keepdims=True))
-        return np.ascontiguousarray(np.maximum(np.exp(e_log_beta), SMALLEST).T)
+    def _inference(self) -> Inference:
+        """The compiled E-step over these topics, made at the first fingerprint (or by :meth:`warm_up`)."""
+        from topic_model.kernels.inference import Inference
 
-    def infer_bow(self, ids: IntArray, counts: IntArray) -> FloatArray:
+        return Inference(self.lambda_, self.alpha)
+
+    def warm_up(self) -> None:
+        """Get ready to infer, which takes a second in a fresh process: what a server does before its first request."""
+        self.infer_bow(np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64))
+
+    def infer_bow(self, ids: IntArray, counts: IntArray | FloatArray) -> FloatArray:
         """The fingerprint of one bag of words: an array of shape (K,) that sums to 1.
 
-        Equation 5 of Hoffman et al. 2010. Gamma starts from ones, not from a random draw, and each campaign iterates
-        alone: its fingerprint depends on its own text and on nothing computed before or beside it.
+        Gamma starts from ones, not from a random draw, and each campaign iterates alone: its fingerprint depends on its
+        own text and on nothing computed before or beside it (:mod:`topic_model.kernels.inference`).
 
         Raises:
             NoKnownTermsError: the bag is empty. The prior is nobody's fingerprint.
+            CorpusError: an id is out of range, or a count is not above 0 and finite.
         """
-        if not len(ids):
-            raise NoKnownTermsError("the campaign has no known terms, so it has no fingerprint; add keywords")
-        topics = self._exp_e_log_beta[ids]
-        weights = counts.astype(np.float64)
-        gamma = np.ones(self.num_topics)
-        for _ in range(MAX_ITERATIONS):
-            # exp(E[log theta]) up to the factor exp(-psi(sum gamma)), which the division below cancels.
-            mixture = np.exp(psi(gamma))
-            updated = self.alpha + mixture * ((weights / (topics @ mixture)) @ topics)
-            change = np.abs(updated - gamma).mean()
-            gamma = updated
-            if change < GAMMA_THRESHOLD:
-                break
-        return np.asarray(gamma / gamma.sum(), dtype=np.float64)
+        theta: FloatArray = self.infer_theta(np.array([0, len(ids)]), ids, counts)[0]
+        return theta
 
     def infer(self, terms: dict[str, int]) -> FloatArray:
         """The fingerprint of a campaign's terms with their counts; see :meth:`infer_bow`."""
@@ -90,16 +83,26 @@ class TopicModel:
             )
         return self.infer_bow(ids, counts)
 
-    def infer_theta(self, indptr: IntArray, indices: IntArray, counts: IntArray) -> FloatArray:
+    def infer_theta(
+        self,
+        indptr: IntArray,
+        indices: npt.NDArray[np.integer[Any]],
+        counts: npt.NDArray[np.number[Any]],
+        *,
+        threads: int = 1,
+    ) -> FloatArray:
         """Fingerprints of shape (n_campaigns, K) of bags as compressed sparse rows, ids ascending in each row.
+
+        ``counts`` may be weights. The number of threads changes nothing but the time.
 
         Raises:
             NoKnownTermsError: a row is empty; leave such campaigns out and list them.
+            CorpusError: an id is out of range, or a count is not above 0 and finite.
         """
-        theta = np.empty((len(indptr) - 1, self.num_topics))
-        for row, (start, stop) in enumerate(pairwise(indptr)):
-            theta[row] = self.infer_bow(indices[start:stop], counts[start:stop])
-        return theta
+        if (np.diff(indptr) == 0).any():
+            raise NoKnownTermsError("the campaign has no known terms, so it has no fingerprint; add keywords")
+        gamma = self._inference.gamma(indptr, indices, counts, threads=threads)
+        return np.asarray(gamma / gamma.sum(axis=1, keepdims=True))
 
     def top_terms(self, topic: int, number: int = 10) -> list[tuple[str, float]]:
         """The most probable terms of a topic with their probabilities, ties by term id."""
@@ -120,11 +123,18 @@ class TopicModel:
         return [[self.vocabulary.terms[term] for term in row] for row in order]
 
     def to_gensim(self) -> LdaModel:
-        """The same model as a Gensim ``LdaModel``, for Gensim's own tools."""
-        from gensim.models import LdaModel
+        """The same model as a Gensim ``LdaModel``, for Gensim's own tools; its ``id2word`` is a ``Dictionary``."""
+        from topic_model.gensim_models import to_gensim
 
-        id2word = dict(enumerate(self.vocabulary.terms))
-        model = LdaModel(num_topics=self.num_topics, id2word=id2word, alpha=self.alpha, eta=self.eta, dtype=np.float64)
-        model.state.sstats = self.lambda_ - self.eta
-        model.sync_state()
-        return model
+        return to_gensim(self)
+
+    @classmethod
+    def from_gensim(cls, model: LdaModel, text_settings: TextSettings | None = None) -> TopicModel:
+        """A model that Gensim trained; ``text_settings`` say how its terms are made of text, by default as ours are.
+
+        Raises:
+            ArtifactError: see :func:`topic_model.gensim_models.from_gensim`.
+        """
+        from topic_model.gensim_models import from_gensim
+
+        return from_gensim(model, text_settings or TextSettings())
