@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from containers.contract import (
     EXIT_TERMINATED,
@@ -33,7 +34,8 @@ def train(arguments: Sequence[str]) -> int:
 
     def report(done: PassReport) -> None:
         reports.append(done)
-        _print(f"pass={done.number} seconds={done.seconds:.2f}{_bounds(done)}")
+        bounds = {"train_bound": done.train_bound, "held_out_bound": done.held_out_bound}
+        _print(f"pass={done.number} seconds={done.seconds:.2f}{_figures(bounds)}")
 
     def fit() -> TopicModel | None:
         return fit_corpus(
@@ -55,9 +57,14 @@ def train(arguments: Sequence[str]) -> int:
     if model is None:
         _print("terminated; the last finished pass is in the checkpoint")
         return EXIT_TERMINATED
-    metrics = {"c_npmi": float(c_npmi(model, corpus).mean()), "topic_diversity": topic_diversity(model)}
-    last = f" held_out_bound={reports[-1].held_out_bound:.4f}" if reports and reports[-1].held_out_bound else ""
-    _print(f"final c_npmi={metrics['c_npmi']:.4f} topic_diversity={metrics['topic_diversity']:.4f}{last}")
+    measured = {
+        "c_npmi": float(c_npmi(model, corpus).mean()),
+        "topic_diversity": topic_diversity(model),
+        "held_out_bound": reports[-1].held_out_bound,
+    }
+    # Where nothing is held out, or the vocabulary has no two terms, there is nothing to measure.
+    metrics = {name: round(value, 6) for name, value in measured.items() if value is not None and math.isfinite(value)}
+    _print("final" + _figures(metrics))
     version = write_model(
         model,
         base_folder() / "model",
@@ -72,9 +79,8 @@ def train(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _bounds(done: PassReport) -> str:
-    bounds = {"train_bound": done.train_bound, "held_out_bound": done.held_out_bound}
-    return "".join(f" {name}={bound:.4f}" for name, bound in bounds.items() if bound is not None)
+def _figures(figures: Mapping[str, float | None]) -> str:
+    return "".join(f" {name}={figure:.4f}" for name, figure in figures.items() if figure is not None)
 
 
 def _print(line: str) -> None:
