@@ -6,7 +6,7 @@ On disk it is a folder of shards, which is written by :mod:`topic_model.corpus_b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from topic_model.arrays import IntArray, csr
@@ -22,6 +21,7 @@ from topic_model.bags import BagsInMemory, BagSource, checked_bags, pointers
 from topic_model.corpus_builder import build_corpus
 from topic_model.corpus_writer import corpus_writer, shard_stops
 from topic_model.errors import CorpusError
+from topic_model.prepared import read_prepared
 from topic_model.settings import CorpusSettings, TextSettings
 from topic_model.shards import ContentHash, ShardBags, StoredCorpus, read_corpus
 from topic_model.vocabulary import Vocabulary
@@ -160,23 +160,3 @@ class Corpus:
     def held_out_rows(self) -> IntArray:
         """Held-out campaigns with a known term."""
         return np.flatnonzero(self.held_out & (np.diff(self.indptr) > 0)).astype(np.int64)
-
-
-def read_prepared(files: Sequence[Path], columns: list[str]) -> Any:
-    """Columns of prepared channels as one Arrow table, a row a campaign, in the order of the files.
-
-    Raises:
-        CorpusError: a file is damaged or lacks a column.
-    """
-    tables = []
-    for file in files:
-        try:
-            tables.append(pq.read_table(file, columns=columns))
-        except (OSError, pa.ArrowException) as error:
-            message = f"{file.parent.name}/{file.name} cannot be read ({error}); prepare the channel again"
-            raise CorpusError(message) from error
-        if missing := set(columns) - set(tables[-1].column_names):
-            raise CorpusError(
-                f"{file.parent.name}/{file.name} has no column {sorted(missing)[0]!r}; prepare the channel again"
-            )
-    return pa.concat_tables(tables).combine_chunks()

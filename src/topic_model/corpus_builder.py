@@ -9,7 +9,7 @@ the id's length a campaign; the bags stay on disk.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,23 +17,19 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from topic_model.arrays import IntArray
 from topic_model.bags import pointers
 from topic_model.corpus_writer import corpus_writer, shard_stops
 from topic_model.errors import CorpusError, SettingsError
+from topic_model.prepared import MERGE_TEXTS, list_lengths, prepared_batches, wrong_prepared
 from topic_model.settings import CorpusSettings, TextSettings
 from topic_model.shards import BoolArray, ShardBags, StoredCorpus, read_corpus
 from topic_model.vocabulary import Vocabulary
 
-# Campaigns decoded at a time; a row group of prepare's bounds them by their phrases as well.
-_BATCH_CAMPAIGNS = 16_384
 # Entries sorted in memory at a time, some 100 MB with their campaigns' names.
 _RUN_ENTRIES = 8_388_608
 _RUN_CAMPAIGNS = 262_144
-# Distinct terms of batches that wait to be merged, at least.
-_MERGE_TERMS = 1_048_576
 
 
 def build_corpus(prepared: Path, out: Path, settings: CorpusSettings) -> StoredCorpus:
@@ -95,12 +91,12 @@ def _first_pass(files: Sequence[Path]) -> _Found:
     frequencies = _Frequencies()
     for file in files:
         rows = 0
-        for batch in _batches(file, ["campaign_id", "terms"]):
+        for batch in prepared_batches(file, ["campaign_id", "terms"]):
             if batch["campaign_id"].null_count:
-                raise _wrong(file, "a campaign has no campaign_id")
+                raise wrong_prepared(file, "a campaign has no campaign_id")
             rows += batch.num_rows
             ids.append(batch["campaign_id"].cast(pa.large_string()))
-            lengths.append(_lengths(batch["terms"]))
+            lengths.append(list_lengths(batch["terms"]))
             frequencies.add(_terms_of(batch, file))
         rows_of_files.append(rows)
     if not ids:
@@ -129,7 +125,7 @@ class _Frequencies:
         self._terms.append(encoded.dictionary.cast(pa.large_string()))
         self._numbers.append(np.bincount(np.asarray(encoded.indices), minlength=len(encoded.dictionary)))
         self._waiting += len(encoded.dictionary)
-        if self._waiting >= max(_MERGE_TERMS, self._known):
+        if self._waiting >= max(MERGE_TEXTS, self._known):
             self.merged()
 
     def merged(self) -> tuple[pa.Array, IntArray]:
@@ -206,12 +202,12 @@ def _sorted_runs(
     waiting: list[pa.Table] = []
     campaigns = entries = first = 0
     for file in files:
-        for batch in _batches(file, ["campaign_id", "channel", "name", "terms", "term_counts"]):
+        for batch in prepared_batches(file, ["campaign_id", "channel", "name", "terms", "term_counts"]):
             table = _encoded(batch, rank[first : first + batch.num_rows], vocabulary, file)
             waiting.append(table)
             first += batch.num_rows
             campaigns += batch.num_rows
-            entries += int(_lengths(table["ids"].combine_chunks()).sum())
+            entries += int(list_lengths(table["ids"].combine_chunks()).sum())
             if entries >= _RUN_ENTRIES or campaigns >= _RUN_CAMPAIGNS:
                 runs.append(_write_run(waiting, stops, scratch / f"{len(runs)}.arrow"))
                 waiting, campaigns, entries = [], 0, 0
@@ -234,12 +230,12 @@ def _write_run(tables: list[pa.Table], stops: Sequence[int], path: Path) -> _Run
 def _encoded(batch: pa.RecordBatch, rank: IntArray, vocabulary: pa.Array, file: Path) -> pa.Table:
     """Campaigns with their known terms as ids, ascending in a campaign."""
     terms, counts = batch["terms"], batch["term_counts"]
-    lengths = _lengths(terms)
-    if (lengths != _lengths(counts)).any():
-        raise _wrong(file, "a campaign has other numbers of terms and of term_counts")
+    lengths = list_lengths(terms)
+    if (lengths != list_lengths(counts)).any():
+        raise wrong_prepared(file, "a campaign has other numbers of terms and of term_counts")
     flat_counts = counts.flatten()
     if flat_counts.null_count or (len(flat_counts) and pc.min(flat_counts).as_py() < 1):
-        raise _wrong(file, f"a term_count is {pc.min(flat_counts).as_py()} or null, expected 1 or more")
+        raise wrong_prepared(file, f"a term_count is {pc.min(flat_counts).as_py()} or null, expected 1 or more")
     encoded = _terms_of(batch, file).dictionary_encode()
     known_ids = pc.index_in(encoded.dictionary.cast(pa.large_string()), value_set=vocabulary)
     ids = pc.fill_null(known_ids, -1).to_numpy()[encoded.indices.to_numpy()].astype(np.int64)
@@ -251,7 +247,7 @@ def _encoded(batch: pa.RecordBatch, rank: IntArray, vocabulary: pa.Array, file: 
     keys = keys[order]
     if (twice := np.flatnonzero(np.diff(keys) == 0)).size:
         campaign, term = divmod(int(keys[twice[0]]), len(vocabulary))
-        raise _wrong(
+        raise wrong_prepared(
             file, f"campaign {batch['campaign_id'][campaign].as_py()!r} has {vocabulary[term].as_py()!r} twice"
         )
     offsets = pointers(np.bincount(rows[known], minlength=len(lengths))).astype(np.int32)
@@ -270,34 +266,14 @@ def _encoded(batch: pa.RecordBatch, rank: IntArray, vocabulary: pa.Array, file: 
 
 def _bags(shard: pa.Table, held_out: BoolArray) -> ShardBags:
     ids, counts = (shard[name].combine_chunks() for name in ("ids", "counts"))
-    return ShardBags(pointers(_lengths(ids)), ids.flatten().to_numpy(), counts.flatten().to_numpy(), held_out)
+    return ShardBags(pointers(list_lengths(ids)), ids.flatten().to_numpy(), counts.flatten().to_numpy(), held_out)
 
 
 def _terms_of(batch: pa.RecordBatch, file: Path) -> pa.Array:
     terms = batch["terms"].flatten()
     if terms.null_count:
-        raise _wrong(file, "a term is null")
+        raise wrong_prepared(file, "a term is null")
     return terms
-
-
-def _lengths(lists: pa.Array) -> IntArray:
-    return np.asarray(pc.fill_null(pc.list_value_length(lists), 0), dtype=np.int64)
-
-
-def _batches(file: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of a prepared channel, a piece of a row group at a time."""
-    try:
-        with pq.ParquetFile(file) as parquet:
-            if missing := set(columns) - set(parquet.schema_arrow.names):
-                raise _wrong(file, f"it has no column {sorted(missing)[0]!r}")
-            for group in range(parquet.num_row_groups):
-                yield from parquet.iter_batches(_BATCH_CAMPAIGNS, [group], columns, use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise _wrong(file, f"it cannot be read ({error})") from error
-
-
-def _wrong(file: Path, mistake: str) -> CorpusError:
-    return CorpusError(f"{file.parent.name}/{file.name}: {mistake}; prepare the channel again")
 
 
 def _common_text_settings(files: list[Path]) -> TextSettings:

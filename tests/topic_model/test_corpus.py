@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.topic_model.conftest import PREPARED_SCHEMA, themed_campaigns, write_prepared
-from topic_model import corpus_builder, corpus_writer
+from topic_model import corpus_builder, corpus_writer, prepared
 from topic_model.corpus import Corpus, Vocabulary, build_corpus
 from topic_model.errors import CorpusError
 from topic_model.settings import CorpusSettings, TextSettings
@@ -236,9 +236,9 @@ def test_streaming_in_small_pieces_changes_nothing(tmp_path: Path, monkeypatch: 
     settings = _settings(min_df=3, held_out_share=0.2, max_terms=20)
     whole = build_corpus(tmp_path / "prepared", tmp_path / "whole", settings)
     for module, name, value in (
-        (corpus_builder, "_BATCH_CAMPAIGNS", 3),
+        (prepared, "BATCH_CAMPAIGNS", 3),
         (corpus_builder, "_RUN_CAMPAIGNS", 5),
-        (corpus_builder, "_MERGE_TERMS", 1),
+        (corpus_builder, "MERGE_TEXTS", 1),
         (corpus_writer, "SHARD_CAMPAIGNS", 7),
     ):
         monkeypatch.setattr(module, name, value)
