@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lookup_api.keys import Principal
@@ -66,7 +66,8 @@ def similar_campaigns(
             and client_id in (None, neighbour["client_id"])
             and principal.sees(neighbour["client_id"])
         ):
-            shown = {name: value for name, value in neighbour.items() if name != "contributions"}
+            shown = {"related_terms": [], **neighbour}
+            del shown["contributions"]
             found.append({**shown, "explanation": _explanation(neighbour)} if explain else shown)
     return found
 
@@ -74,22 +75,20 @@ def similar_campaigns(
 def _explanation(neighbour: Mapping[str, Any]) -> dict[str, Any]:
     parts = neighbour["contributions"]
     return {
-        "terms": [
-            {"term": term, "contribution": part}
-            for term, part in zip(neighbour["shared_terms"], parts["terms"], strict=True)
-        ],
+        "terms": _by_term(neighbour["shared_terms"], parts["terms"]),
         "other_terms": parts["other_terms"],
-        "related_terms": [
-            {"term": term, "contribution": part}
-            for term, part in zip(neighbour["related_terms"], parts["related_terms"], strict=True)
-        ],
-        "other_related_terms": parts["other_related_terms"],
+        "related_terms": _by_term(neighbour.get("related_terms", ()), parts.get("related_terms", ())),
+        "other_related_terms": parts.get("other_related_terms", 0.0),
         "topics": [
             {"topic": topic["topic"], "terms": topic["terms"], "contribution": part}
             for topic, part in zip(neighbour["shared_topics"], parts["topics"], strict=True)
         ],
         "other_topics": parts["other_topics"],
     }
+
+
+def _by_term(terms: Sequence[str], parts: Sequence[float]) -> list[dict[str, Any]]:
+    return [{"term": term, "contribution": part} for term, part in zip(terms, parts, strict=True)]
 
 
 def known_campaign(row: Mapping[str, Any]) -> dict[str, Any]:

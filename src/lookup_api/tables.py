@@ -6,9 +6,11 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from lookup_api.feedback import BY_VERSION
+from lookup_api.keys import hashed_key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 
 def ensure_tables(dynamodb: DynamoDBClient, clients_table: str, feedback_table: str) -> None:
@@ -43,3 +45,19 @@ def ensure_tables(dynamodb: DynamoDBClient, clients_table: str, feedback_table: 
             dynamodb.update_time_to_live(
                 TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"}
             )
+
+
+def put_key(
+    dynamodb: DynamoDBClient, table: str, api_key: str, client_id: str | None, *, expires_at: int | None = None
+) -> None:
+    """Let a key that is given directly see one client's campaigns, or all where ``client_id`` is None."""
+    whose: dict[str, AttributeValueTypeDef] = (
+        {"admin": {"BOOL": True}} if client_id is None else {"client_id": {"S": client_id}}
+    )
+    until: dict[str, AttributeValueTypeDef] = {} if expires_at is None else {"expires_at": {"N": str(expires_at)}}
+    dynamodb.put_item(TableName=table, Item={"key": {"S": hashed_key(api_key)}, **whose, **until})
+
+
+def remove_key(dynamodb: DynamoDBClient, table: str, api_key: str) -> None:
+    """Forget a key that is given directly."""
+    dynamodb.delete_item(TableName=table, Key={"key": {"S": hashed_key(api_key)}})
