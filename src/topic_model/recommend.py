@@ -28,11 +28,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from topic_model.arrays import Float32Array, FloatArray, IntArray, csr, joined_ranges
-from topic_model.corpus import Vocabulary, read_prepared
+from topic_model.bags import Int32Array, pointers
+from topic_model.corpus import Vocabulary
 from topic_model.model import TopicModel
+from topic_model.prepared import MERGE_TEXTS, list_lengths, prepared_batches
 from topic_model.text import Tokenizer
 
 FIGURES = ("clicks", "conversions", "cost")
+_FIGURE_COLUMNS = tuple(f"keyword_{name}" for name in FIGURES)
+_PHRASES_A_BLOCK = 100_000
 _WORD = re.compile(r"\w+")
 
 
@@ -88,50 +92,135 @@ def keyword_key(terms: Iterable[str]) -> str:
 def build_keyword_table(
     files: Sequence[Path], campaign_ids: Sequence[str], vocabulary: Vocabulary, tokenizer: Tokenizer
 ) -> KeywordTable:
-    """The keyword table of the campaigns named, in their order, from prepared channels."""
-    columns = ["campaign_id", "keywords", *(f"keyword_{name}" for name in FIGURES)]
-    table = read_prepared(files, columns)
-    position = pc.index_in(pa.array(campaign_ids, pa.string()), value_set=table["campaign_id"].combine_chunks())
-    table = table.take(position).combine_chunks()
-    lists = table["keywords"].combine_chunks()
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-    rows = np.repeat(np.arange(len(campaign_ids)), lengths)
-    encoded = lists.flatten().dictionary_encode()
-    codes = encoded.indices.to_numpy().astype(np.int64)
-    figures = np.column_stack(
-        [table[f"keyword_{name}"].combine_chunks().flatten().to_numpy(zero_copy_only=False) for name in FIGURES]
-    ).astype(np.float64)
+    """The keyword table of the campaigns named, in their order, from prepared channels.
 
-    distinct = encoded.dictionary.to_pylist()
-    keys = [keyword_key(terms) for terms in tokenizer.pipe(distinct)]
-    used = np.bincount(codes, minlength=len(distinct))
-    # The most used wording stands for a key; among equals the shortest, then the first by alphabet.
-    best: dict[str, int] = {}
-    for code, key in enumerate(keys):
-        if key and (key not in best or _preferred(distinct[code], used[code], distinct[best[key]], used[best[key]])):
-            best[key] = code
-    ordered = sorted(best)
-    ids = {key: number for number, key in enumerate(ordered)}
-    keyword_of = np.array([ids.get(key, -1) for key in keys], dtype=np.int64)[codes] if len(codes) else codes
-    kept = keyword_of >= 0
-    indptr, keyword_ids, summed = _summed_uses(rows[kept], keyword_of[kept], figures[kept], len(campaign_ids))
-    return KeywordTable(
-        [distinct[best[key]] for key in ordered],
-        ordered,
-        indptr,
-        keyword_ids,
-        summed,
-        _keyword_terms(ordered, vocabulary),
-    )
+    The channels are read a batch of campaigns at a time, first for their keywords, then for the figures: what grows is
+    the distinct keywords, and 24 bytes a use of one.
+    """
+    batches, distinct = _read_phrases(files, campaign_ids)
+    ordered, phrases, keyword_of = _keywords(distinct, batches, tokenizer)
+    summed = []
+    figures = (_figures(batch) for file in files for batch in prepared_batches(file, list(_FIGURE_COLUMNS)))
+    for batch, values in zip(batches, figures, strict=True):
+        keywords = keyword_of[batch.codes]
+        kept = (keywords >= 0) & np.repeat(batch.rows >= 0, batch.lengths)
+        uses = np.repeat(np.arange(len(batch.rows)), batch.lengths)[kept]
+        summed.append(_summed_uses(uses, keywords[kept], values[kept], len(batch.rows)))
+    lengths = np.zeros(len(campaign_ids), dtype=np.int64)
+    for batch, (indptr, _, _) in zip(batches, summed, strict=True):
+        wanted = batch.rows >= 0
+        lengths[batch.rows[wanted]] = np.diff(indptr)[wanted]
+    indptr = pointers(lengths)
+    keyword_ids = np.empty(int(indptr[-1]), dtype=np.int64)
+    all_figures = np.empty((int(indptr[-1]), len(FIGURES)), dtype=np.float32)
+    for batch in batches:
+        wanted = batch.rows >= 0
+        own_indptr, own_keywords, own_figures = summed.pop(0)
+        # A campaign that is not wanted has no uses left, so what is left stands as the wanted campaigns do.
+        places = joined_ranges(indptr[batch.rows[wanted]], np.diff(own_indptr)[wanted])
+        keyword_ids[places] = own_keywords
+        all_figures[places] = own_figures
+    return KeywordTable(phrases, ordered, indptr, keyword_ids, all_figures, _keyword_terms(ordered, vocabulary))
 
 
-def _preferred(phrase: str, uses: int, other: str, other_uses: int) -> bool:
-    return (-uses, len(phrase), phrase) < (-other_uses, len(other), other)
+@dataclass(frozen=True, slots=True)
+class _PhrasesOfBatch:
+    """The keywords of some prepared campaigns: each campaign's row of the table, or -1, its number of keywords, and the
+    code of each keyword."""
+
+    rows: IntArray
+    lengths: IntArray
+    codes: Int32Array
+
+
+def _read_phrases(files: Sequence[Path], campaign_ids: Sequence[str]) -> tuple[list[_PhrasesOfBatch], pa.Array]:
+    """The keywords of all campaigns as codes of distinct phrases, a batch as :func:`prepared_batches` gives them."""
+    ids: list[pa.Array] = []
+    lengths: list[IntArray] = []
+    phrases = _PhraseCodes()
+    for file in files:
+        for batch in prepared_batches(file, ["campaign_id", "keywords"]):
+            ids.append(batch["campaign_id"].cast(pa.large_string()))
+            lengths.append(list_lengths(batch["keywords"]))
+            phrases.add(batch["keywords"].flatten())
+    rows = pc.index_in(pa.chunked_array(ids, pa.large_string()), value_set=pa.array(campaign_ids, pa.large_string()))
+    ends = np.cumsum([len(batch) for batch in lengths])[:-1]
+    parts = np.split(np.asarray(pc.fill_null(rows, -1), dtype=np.int64), ends)
+    codes, distinct = phrases.finish()
+    return [_PhrasesOfBatch(*batch) for batch in zip(parts, lengths, codes, strict=True)], distinct
+
+
+class _PhraseCodes:
+    """Phrases as codes of one dictionary, which is made one whenever as many wait as are known."""
+
+    def __init__(self) -> None:
+        self._chunks = pa.chunked_array([], pa.dictionary(pa.int32(), pa.large_string()))
+        self._waiting: list[pa.DictionaryArray] = []
+        self._number = 0
+
+    def add(self, phrases: pa.Array) -> None:
+        """The phrases of one batch."""
+        self._waiting.append(phrases.cast(pa.large_string()).dictionary_encode())
+        self._number += len(self._waiting[-1].dictionary)
+        known = len(self._chunks.chunk(0).dictionary) if self._chunks.num_chunks else 0
+        if self._number >= max(MERGE_TEXTS, known):
+            self._merge()
+
+    def _merge(self) -> None:
+        chunks = [*self._chunks.chunks, *self._waiting]
+        self._chunks = pa.chunked_array(chunks, self._chunks.type).unify_dictionaries()
+        self._waiting, self._number = [], 0
+
+    def finish(self) -> tuple[list[Int32Array], pa.Array]:
+        """The codes of each batch, and the phrases by code."""
+        self._merge()
+        chunks = self._chunks.chunks
+        distinct = chunks[0].dictionary if chunks else pa.array([], pa.large_string())
+        return [np.asarray(chunk.indices, dtype=np.int32) for chunk in chunks], distinct
+
+
+def _keywords(
+    distinct: pa.Array, batches: Sequence[_PhrasesOfBatch], tokenizer: Tokenizer
+) -> tuple[list[str], list[str], Int32Array]:
+    """The keywords' keys by alphabet, the wording that stands for each, and the keyword of each phrase, or -1.
+
+    The most used wording stands for a key; among equals the shortest, then the first by alphabet.
+    """
+    used = np.zeros(len(distinct), dtype=np.int64)
+    for batch in batches:
+        used += np.bincount(batch.codes[np.repeat(batch.rows >= 0, batch.lengths)], minlength=len(distinct))
+    number_of: dict[str, int] = {}
+    best: list[tuple[int, int, str]] = []
+    found = np.full(len(distinct), -1, dtype=np.int32)
+    wanted = np.flatnonzero(used)
+    for start in range(0, len(wanted), _PHRASES_A_BLOCK):
+        codes = wanted[start : start + _PHRASES_A_BLOCK]
+        phrases = distinct.take(pa.array(codes)).to_pylist()
+        for code, phrase, terms in zip(codes.tolist(), phrases, tokenizer.pipe(phrases), strict=True):
+            if not (key := keyword_key(terms)):
+                continue
+            number = number_of.setdefault(key, len(best))
+            rank = (-int(used[code]), len(phrase), phrase)
+            if number == len(best):
+                best.append(rank)
+            elif rank < best[number]:
+                best[number] = rank
+            found[code] = number
+    ordered = sorted(number_of)
+    place = np.full(len(ordered) + 1, -1, dtype=np.int32)  # the last for phrases without a key
+    place[[number_of[key] for key in ordered]] = np.arange(len(ordered))
+    return ordered, [best[number_of[key]][2] for key in ordered], place[found]
+
+
+def _figures(batch: pa.RecordBatch) -> FloatArray:
+    """The figures of each keyword, of shape (uses, 3); NaN where the export has none."""
+    columns = [batch[name].flatten().to_numpy(zero_copy_only=False) for name in _FIGURE_COLUMNS]
+    return np.column_stack(columns).astype(np.float64)
 
 
 def _summed_uses(
-    rows: IntArray, keywords: IntArray, figures: FloatArray, n_campaigns: int
-) -> tuple[IntArray, IntArray, Float32Array]:
+    rows: IntArray, keywords: Int32Array, figures: FloatArray, n_campaigns: int
+) -> tuple[IntArray, Int32Array, Float32Array]:
     """Uses by campaign and keyword, figures of the same pair summed; a figure nobody has stays NaN."""
     order = np.lexsort((keywords, rows))
     rows, keywords, figures = rows[order], keywords[order], figures[order]
