@@ -80,6 +80,11 @@ class Job:
             signal.signal(signal.SIGTERM, handler)
 
 
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder by its path."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     return Job(tmp_path / "ml")

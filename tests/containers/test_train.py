@@ -12,15 +12,11 @@ import orjson
 import pytest
 
 from pipelines.jobs import METRICS
-from tests.containers.conftest import HYPERPARAMETERS, Job, Run
+from tests.containers.conftest import HYPERPARAMETERS, Job, Run, files
 from topic_model.algorithms.checkpoint import CHECKPOINT_NAME
 from topic_model.artifact import read_artifact, read_model
 
 LONG = {**HYPERPARAMETERS, "passes": "60", "start": "random"}
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _interrupt_behind_pass(process: subprocess.Popen[str], number: int, how: signal.Signals) -> str:
@@ -42,7 +38,7 @@ def uninterrupted(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     job = Job(tmp_path_factory.mktemp("uninterrupted")).channel(run.corpus, LONG)
     done = job.run("train")
     assert done.returncode == 0, done.stderr
-    return _files(job.base / "model")
+    return files(job.base / "model")
 
 
 def test_training_leaves_a_whole_artifact(run: Run) -> None:
@@ -92,7 +88,7 @@ def test_an_interrupted_training_ends_in_the_same_model(
     first = int(re.findall(r"pass=(\d+)", again.stdout)[0])
     # Stopped, every finished pass is kept; killed, those until the last checkpoint, of which there is one a second.
     assert first >= (6 if how == signal.SIGTERM else 2)
-    assert _files(job.base / "model") == uninterrupted
+    assert files(job.base / "model") == uninterrupted
 
 
 @pytest.mark.parametrize(
@@ -143,12 +139,12 @@ def test_a_checkpoint_of_other_settings_fails_the_job(run: Run, job: Job, monkey
     """A training that finds another's checkpoint says what differs, and leaves that checkpoint alone."""
     job.channel(run.corpus, {**HYPERPARAMETERS, "passes": "1"})
     assert job.call(monkeypatch, "train") == 0
-    before = _files(job.base / "checkpoints")
+    before = files(job.base / "checkpoints")
     config = job.base / "input" / "config" / "hyperparameters.json"
     config.write_bytes(orjson.dumps({**HYPERPARAMETERS, "passes": "1", "alpha": "0.3"}))
     assert job.call(monkeypatch, "train") == 1
     assert "belongs to other settings (alpha 0.05, expected 0.3); use another checkpoint folder" in job.failure
-    assert _files(job.base / "checkpoints") == before
+    assert files(job.base / "checkpoints") == before
 
 
 def test_train_takes_no_arguments(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,4 +165,4 @@ def test_a_damaged_checkpoint_costs_time_and_not_the_run(run: Run, tmp_path: Pat
     done = damaged.run("train")
     assert done.returncode == 0, done.stderr
     assert "starting again" in done.stdout
-    assert _files(damaged.base / "model") == _files(whole.base / "model")
+    assert files(damaged.base / "model") == files(whole.base / "model")

@@ -125,7 +125,14 @@ def read_checkpoint(folder: Path, identity: Identity) -> Checkpoint | None:
 def discard_checkpoint(folder: Path) -> None:
     """Remove what training wrote into a checkpoint folder; the folder, which may be a mount, stays."""
     (folder / CHECKPOINT_NAME).unlink(missing_ok=True)
+    discard_leftovers(folder)
     discard_scratch(folder)
+
+
+def discard_leftovers(folder: Path) -> None:
+    """Remove the temporary files of checkpoints that a kill left half-written; each is as large as a checkpoint."""
+    for path in folder.glob(f".{CHECKPOINT_NAME}.*"):
+        path.unlink()
 
 
 def discard_scratch(folder: Path, *, but: tuple[str, ...] = ()) -> None:

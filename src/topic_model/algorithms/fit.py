@@ -26,6 +26,7 @@ from topic_model.algorithms.base import (
 from topic_model.algorithms.checkpoint import (
     SLOTS,
     Identity,
+    discard_leftovers,
     discard_scratch,
     read_checkpoint,
     write_checkpoint,
@@ -187,6 +188,7 @@ class _Training:
             self.done, self.state = checkpoint.number, checkpoint.state
             self._slot = self._written_slot = checkpoint.slot or SLOTS[0]
             self._written = self.done
+        discard_leftovers(self._folder)
         discard_scratch(self._folder, but=(self._slot,) if checkpoint and checkpoint.slot else ())
         return checkpoint is not None
 

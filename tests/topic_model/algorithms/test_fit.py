@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -332,3 +336,23 @@ def test_degenerate_corpora_train(name: str, bags: list[dict[str, int]], corpus_
 def test_the_default_algorithm_is_registered() -> None:
     """Hyperparameters that name none train it."""
     assert DEFAULT_ALGORITHM in ALGORITHMS
+
+
+def test_kills_at_any_moment_cost_time_alone(corpus: Corpus, tmp_path: Path) -> None:
+    """Real SIGKILLs: in passes, in checkpoints, in between; what is resumed ends in an undisturbed run's bits."""
+    settings = _settings("shuffle", passes=30)
+    delay = random.Random(3)  # noqa: S311 - moments, not secrets
+    killed = 0
+    for _ in range(20):
+        child = os.fork()
+        if not child:
+            fit_corpus(corpus, "shuffle", settings, checkpoints=tmp_path)
+            os._exit(0)
+        time.sleep(delay.uniform(0, 0.03))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        killed += os.WIFSIGNALED(status)
+    model = _fit(corpus, settings=settings, checkpoints=tmp_path)
+    assert killed
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_NAME]
+    assert np.array_equal(model.lambda_, _fit(corpus, settings=settings).lambda_)
