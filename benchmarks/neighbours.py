@@ -12,17 +12,19 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from topic_model.algorithms.fit import fit_corpus
 from topic_model.corpus import Corpus, build_corpus
+from topic_model.latent import fit_latent_space
 from topic_model.neighbours import CampaignIndex, Neighbours
 from topic_model.prepare import prepare_channel
 from topic_model.sample import generate_sample
 from topic_model.settings import CorpusSettings, NeighbourSettings, PrepareSettings, TextSettings
-from topic_model.weighting import tf_idf
+from topic_model.weighting import TermWeights
 
 NUMBER = 10
 
@@ -88,7 +90,7 @@ def sample_index(work: Path, size: int, seed: int) -> CampaignIndex:
     assert model is not None  # noqa: S101 - nothing asks it to stop
     counts = corpus.matrix(np.flatnonzero(np.diff(corpus.indptr)))
     theta = model.infer_theta(counts.indptr, counts.indices, counts.data)
-    return CampaignIndex(theta.astype(np.float32), tf_idf(counts).astype(np.float32), NeighbourSettings())
+    return _index(theta, counts)
 
 
 def drawn_index(size: int, seed: int, *, num_topics: int = 100, n_terms: int = 10_000) -> CampaignIndex:
@@ -99,7 +101,14 @@ def drawn_index(size: int, seed: int, *, num_topics: int = 100, n_terms: int = 1
     counts = sp.vstack(
         [sp.csr_matrix(random.multinomial(60, weights / weights.sum()).astype(np.float64)) for weights in theta @ beta]
     ).tocsr()
-    return CampaignIndex(theta.astype(np.float32), tf_idf(counts).astype(np.float32), NeighbourSettings())
+    return _index(theta, counts)
+
+
+def _index(theta: Any, counts: Any) -> CampaignIndex:
+    settings = NeighbourSettings()
+    weights = TermWeights.of(counts).rows(counts).astype(np.float32)
+    latent = fit_latent_space(weights, settings.latent_dimensions, settings.seed).project(weights)
+    return CampaignIndex(theta.astype(np.float32), weights, latent, settings)
 
 
 if __name__ == "__main__":

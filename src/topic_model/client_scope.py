@@ -13,7 +13,7 @@ import numpy as np
 
 from topic_model.arrays import FloatArray, IntArray, csr
 from topic_model.errors import ArtifactError
-from topic_model.neighbours import CampaignIndex, Neighbours
+from topic_model.neighbours import CampaignIndex, CampaignVectors, Neighbours
 
 
 class ClientScope:
@@ -41,15 +41,13 @@ class ClientScope:
             start = stop
         return found
 
-    def nearest(
-        self, client: str, theta: FloatArray, weights: object, number: int, *, own_row: int | None = None
-    ) -> Neighbours:
+    def nearest(self, client: str, campaign: CampaignVectors, number: int, *, own_row: int | None = None) -> Neighbours:
         """Neighbours among a client's campaigns; none where the client has none."""
         rows = self.rows.get(client)
         if rows is None:
             return Neighbours([np.zeros(0, dtype=np.int64)], [np.zeros(0)])
         own = own_row - rows.start if own_row is not None and rows.start <= own_row < rows.stop else None
-        found = self._part(client, rows).nearest(theta, weights, number, own_row=own)
+        found = self._part(client, rows).nearest(campaign, number, own_row=own)
         return Neighbours([found.rows[0] + rows.start], found.similarities)
 
     def all_nearest(self, client: str, number: int) -> tuple[list[IntArray], list[FloatArray]]:
@@ -71,6 +69,6 @@ def _view(index: CampaignIndex, rows: slice) -> CampaignIndex:
     indptr = weights.indptr[rows.start : rows.stop + 1]
     values = slice(indptr[0], indptr[-1])
     part = csr(weights.data[values], weights.indices[values], indptr - indptr[0], weights.shape[1])
-    view = CampaignIndex(index.theta[rows], part, index.settings)
+    view = CampaignIndex(index.theta[rows], part, index.latent[rows], index.settings)
     view.__dict__["roots"] = index.roots[rows]  # the cached property's value, shared and not computed anew
     return view

@@ -17,16 +17,18 @@ from topic_model.campaigns import Campaign
 from topic_model.client_scope import ClientScope
 from topic_model.clusters import Clusters
 from topic_model.errors import ArtifactError, ArtifactMismatchError
+from topic_model.latent import LatentSpace
 from topic_model.model import TopicModel
-from topic_model.neighbours import CampaignIndex
+from topic_model.neighbours import CampaignIndex, CampaignVectors
 from topic_model.recommend import KeywordTable, Recommender, exclusions, keyword_key, recommendation_record
 from topic_model.settings import NeighbourSettings
 from topic_model.text import Tokenizer, campaign_phrases
-from topic_model.weighting import tf_idf
+from topic_model.weighting import TermWeights
 
 INDEX = "index"
 MAX_SHARED_TOPICS = 3
 MAX_SHARED_TERMS = 5
+MAX_RELATED_TERMS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class LookupModel:
     model_version: str
     campaigns: Sequence[KnownCampaign]
     index: CampaignIndex
-    idf: FloatArray
+    term_weights: TermWeights
+    latent: LatentSpace
     clusters: Clusters
     keywords: KeywordTable
     recommender: Recommender
@@ -72,13 +75,13 @@ class LookupModel:
         terms = tokenizer.campaign_terms(campaign)
         theta = self.model.infer(terms)
         ids, counts = self.model.vocabulary.bow(terms)
-        weights = tf_idf(csr(counts.astype(np.float64), ids, [0, len(ids)], len(self.idf)), self.idf)
+        vectors = self._vectors(theta, ids, counts)
         own_row = self._rows.get(campaign.campaign_id)
         number = k or self.settings.num_neighbours
         if only_client is None:
-            found = self.index.nearest(theta, weights, number, own_row=own_row)
+            found = self.index.nearest(vectors, number, own_row=own_row)
         else:
-            found = self.scope.nearest(only_client, theta, weights, number, own_row=own_row)
+            found = self.scope.nearest(only_client, vectors, number, own_row=own_row)
         rows, similarities = found.rows[0], found.similarities[0]
         phrases = campaign_phrases(campaign, self.model.text_settings)
         cluster = self.clusters.nearest(theta)
@@ -88,7 +91,7 @@ class LookupModel:
             "unknown_terms": [term for term in terms if term not in self.model.vocabulary.ids][:50],
             "cluster": cluster,
             "cluster_label": self.clusters.labels[cluster],
-            "similar": self.similar(theta, weights, rows, similarities),
+            "similar": self.similar(vectors, rows, similarities),
             "recommendations": [
                 recommendation_record(recommendation)
                 for recommendation in self.recommender.recommend(
@@ -112,31 +115,43 @@ class LookupModel:
     def _rows(self) -> dict[str, int]:
         return {campaign.campaign_id: row for row, campaign in enumerate(self.campaigns)}
 
-    def similar(
-        self, theta: FloatArray, weights: Any, rows: IntArray, similarities: FloatArray
-    ) -> list[dict[str, Any]]:
-        """Neighbours with what they share, for a campaign of fingerprint (K,) and TF-IDF row (1, n_terms).
+    def _vectors(self, theta: FloatArray, ids: IntArray, counts: IntArray) -> CampaignVectors:
+        bag = csr(counts.astype(np.float64), ids, [0, len(ids)], len(self.model.vocabulary))
+        weights = self.term_weights.rows(bag)
+        return CampaignVectors(theta, weights, self.latent.project(weights)[0])
 
-        ``contributions`` says what each similarity is made of: its parts from the shared terms and topics, in their
-        order, and from all other terms and topics; they add up to the similarity, to its six decimals.
+    def vectors_of(self, row: int) -> CampaignVectors:
+        """What a campaign of the index is compared by."""
+        index = self.index
+        return CampaignVectors(index.theta[row].astype(np.float64), index.weights[row], index.latent[row])
+
+    def similar(self, campaign: CampaignVectors, rows: IntArray, similarities: FloatArray) -> list[dict[str, Any]]:
+        """Neighbours with what they share with a campaign.
+
+        ``related_terms`` are the campaign's that keep the company of the neighbour's (:mod:`topic_model.latent`).
+        ``contributions`` says what each similarity is made of: its parts from the shared terms, the related terms and
+        the shared topics, in their order, and from all others; they add up to the similarity, to its six decimals.
         """
+        blend, weights = self.index.blend, campaign.weights
         dense = np.zeros(weights.shape[1])
         dense[weights.indices] = weights.data
-        weight = self.settings.topic_weight
-        topic_parts = weight * np.sqrt(theta) * self.index.roots[rows]
+        topic_parts = blend.topics * np.sqrt(campaign.theta) * self.index.roots[rows]
         order = np.argsort(-topic_parts, axis=1, kind="stable")[:, :MAX_SHARED_TOPICS]
+        company = np.maximum(0, weights.data * (self.latent.vectors[weights.indices] @ self.index.latent[rows].T).T)
+        cosines = np.maximum(0, self.index.latent[rows] @ campaign.latent)
+        names = self.model.vocabulary.terms
         found = []
-        for row, similarity, topics, parts, total in zip(
-            rows.tolist(),
-            similarities.tolist(),
-            order.tolist(),
-            np.take_along_axis(topic_parts, order, axis=1).tolist(),
-            topic_parts.sum(axis=1).tolist(),
-            strict=True,
-        ):
+        for place, (row, similarity) in enumerate(zip(rows.tolist(), similarities.tolist(), strict=True)):
             known = self.campaigns[row]
-            shared = [(topic, part) for topic, part in zip(topics, parts, strict=True) if part >= 0.1 * total > 0]
-            terms, term_parts, overlap = self._shared_terms(dense, row)
+            topic_total = float(topic_parts[place].sum())
+            topics = [
+                (topic, part)
+                for topic, part in zip(order[place].tolist(), topic_parts[place, order[place]].tolist(), strict=True)
+                if part >= 0.1 * topic_total > 0
+            ]
+            terms = self._shared_terms(dense, row)
+            related = _heaviest(weights.indices, company[place] / max(company[place].sum(), 1e-12), MAX_RELATED_TERMS)
+            latent = blend.latent * float(cosines[place]) if related else 0.0
             found.append(
                 {
                     "campaign_id": known.campaign_id,
@@ -145,51 +160,60 @@ class LookupModel:
                     "channel": known.channel,
                     "similarity": similarity,
                     "shared_topics": [
-                        {"topic": topic, "share": round(part / total, 4), "terms": self.model.topic_terms[topic][:4]}
-                        for topic, part in shared
+                        {
+                            "topic": topic,
+                            "share": round(part / topic_total, 4),
+                            "terms": self.model.topic_terms[topic][:4],
+                        }
+                        for topic, part in topics
                     ],
-                    "shared_terms": terms,
+                    "shared_terms": [names[term] for term, _ in terms.heaviest],
+                    "related_terms": [names[term] for term, _ in related] if latent else [],
                     "contributions": _contributions(
                         similarity,
-                        [(1 - weight) * part for part in term_parts],
-                        (1 - weight) * overlap,
-                        [part for _, part in shared],
-                        total,
+                        terms=([blend.terms * part for _, part in terms.heaviest], blend.terms * terms.total),
+                        related_terms=([latent * part for _, part in related] if latent else [], latent),
+                        topics=([part for _, part in topics], topic_total),
                     ),
                 }
             )
         return found
 
-    def _shared_terms(self, dense: FloatArray, row: int) -> tuple[list[str], list[float], float]:
-        """The terms that make up most of two campaigns' cosine, the heaviest first, what each adds to it, and it."""
+    def _shared_terms(self, dense: FloatArray, row: int) -> _SharedTerms:
         start, stop = self.index.weights.indptr[row : row + 2].tolist()
         ids = self.index.weights.indices[start:stop]
         products = dense[ids] * self.index.weights.data[start:stop]
-        heaviest = np.argsort(-products, kind="stable")[:MAX_SHARED_TERMS]
-        names = self.model.vocabulary.terms
-        parts = [
-            (names[term], part)
-            for term, part in zip(ids[heaviest].tolist(), products[heaviest].tolist(), strict=True)
-            if part > 0
-        ]
-        return [term for term, _ in parts], [part for _, part in parts], float(products.sum())
+        return _SharedTerms(_heaviest(ids, products, MAX_SHARED_TERMS), float(products.sum()))
 
 
-def _contributions(
-    similarity: float, terms: list[float], overlap: float, topics: list[float], topic_total: float
-) -> dict[str, Any]:
-    """The named parts of a similarity and the rest of each kind, to six decimals, none negative, adding up to it."""
-    parts = [*terms, max(0.0, overlap - sum(terms)), *topics, max(0.0, topic_total - sum(topics))]
+@dataclass(frozen=True, slots=True)
+class _SharedTerms:
+    """The term ids that make up most of two campaigns' cosine with what each adds to it, the heaviest first; and it."""
+
+    heaviest: list[tuple[int, float]]
+    total: float
+
+
+def _heaviest(ids: IntArray, parts: FloatArray, number: int) -> list[tuple[int, float]]:
+    order = np.argsort(-parts, kind="stable")[:number]
+    return [(term, part) for term, part in zip(ids[order].tolist(), parts[order].tolist(), strict=True) if part > 0]
+
+
+def _contributions(similarity: float, **kinds: tuple[list[float], float]) -> dict[str, Any]:
+    """A similarity's named parts and the rest of each kind, to six decimals, none negative, adding up to it.
+
+    A kind is the parts that are named and the kind's total.
+    """
+    parts = [part for named, total in kinds.values() for part in (*named, max(0.0, total - sum(named)))]
     # The running sum is rounded and not the parts, so that roundings cannot pile up.
     scale = similarity / max(sum(parts), 1e-12)
     running = [round(scale * part, 6) for part in accumulate(parts)]
-    rounded = [round(after - before, 6) for before, after in pairwise((0.0, *running))]
-    return {
-        "terms": rounded[: len(terms)],
-        "other_terms": rounded[len(terms)],
-        "topics": rounded[len(terms) + 1 : -1],
-        "other_topics": rounded[-1],
-    }
+    rounded = iter([round(after - before, 6) for before, after in pairwise((0.0, *running))])
+    found: dict[str, Any] = {}
+    for kind, (named, _) in kinds.items():
+        found[kind] = [next(rounded) for _ in named]
+        found[f"other_{kind}"] = next(rounded)
+    return found
 
 
 def describe_fingerprint(model: TopicModel, theta: FloatArray) -> dict[str, Any]:
@@ -218,7 +242,11 @@ def write_lookup_model(lookup: LookupModel, folder: Path, about: Mapping[str, An
     index = folder / INDEX
     write_array(index / "theta.npy", lookup.index.theta)
     _write_csr(index, "weights", lookup.index.weights)
-    write_array(index / "idf.npy", lookup.idf)
+    write_array(index / "latent.npy", lookup.index.latent)
+    write_array(index / "idf.npy", lookup.term_weights.idf)
+    write_array(index / "average_length.npy", np.array([lookup.term_weights.average_length]))
+    write_array(index / "term_vectors.npy", lookup.latent.vectors)
+    write_array(index / "term_offset.npy", lookup.latent.offset)
     write_json(
         index / "campaigns.json",
         {name: [getattr(campaign, name) for campaign in lookup.campaigns] for name in KnownCampaign.__slots__},
@@ -288,8 +316,18 @@ def read_lookup_model(artifact: Artifact) -> LookupModel:
         model,
         artifact.model_version,
         campaigns,
-        CampaignIndex(theta, _read_csr(artifact, "weights", len(model.vocabulary)), settings),
-        np.asarray(artifact.array(f"{INDEX}/idf.npy")),
+        CampaignIndex(
+            theta,
+            _read_csr(artifact, "weights", len(model.vocabulary)),
+            artifact.array(f"{INDEX}/latent.npy"),
+            settings,
+        ),
+        TermWeights(
+            np.asarray(artifact.array(f"{INDEX}/idf.npy")), artifact.array(f"{INDEX}/average_length.npy").item()
+        ),
+        LatentSpace(
+            artifact.array(f"{INDEX}/term_vectors.npy"), np.asarray(artifact.array(f"{INDEX}/term_offset.npy"))
+        ),
         Clusters(
             np.asarray(artifact.array(f"{INDEX}/cluster_centres.npy")),
             artifact.array(f"{INDEX}/cluster_of_campaign.npy"),

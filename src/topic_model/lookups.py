@@ -29,6 +29,7 @@ from topic_model.artifact import Artifact, pack, read_model
 from topic_model.clusters import cluster_campaigns
 from topic_model.corpus import read_prepared
 from topic_model.errors import ArtifactMismatchError, CorpusError
+from topic_model.latent import fit_latent_space
 from topic_model.lookup_model import KnownCampaign, LookupModel, top_topics, write_lookup_model
 from topic_model.model import TopicModel
 from topic_model.neighbours import CampaignIndex
@@ -38,7 +39,7 @@ from topic_model.recommend import Recommender, build_keyword_table, exclusions, 
 from topic_model.search_documents import search_documents
 from topic_model.settings import NeighbourSettings
 from topic_model.text import Tokenizer
-from topic_model.weighting import inverse_document_frequency, tf_idf
+from topic_model.weighting import TermWeights
 
 FORMAT_VERSION = 2
 ROWS_A_FILE = 20_000
@@ -62,16 +63,18 @@ def build_lookups(model_artifact: Artifact, prepared: Path, fingerprints: Path, 
     ids = [campaign.campaign_id for campaign in prepared_campaigns.campaigns]
     theta = np.stack([scored[campaign_id] for campaign_id in ids])
     counts = prepared_campaigns.counts
-    idf = inverse_document_frequency(counts)
-    weights = tf_idf(counts, idf).astype(np.float32)
+    term_weights = TermWeights.of(counts)
+    weights = term_weights.rows(counts).astype(np.float32)
+    latent = fit_latent_space(weights, settings.latent_dimensions, settings.seed)
     tokenizer = Tokenizer(model.text_settings)
     table = build_keyword_table(files, ids, model.vocabulary, tokenizer)
     lookup = LookupModel(
         model,
         model_artifact.model_version,
         prepared_campaigns.campaigns,
-        CampaignIndex(theta, weights, settings),
-        idf,
+        CampaignIndex(theta, weights, latent.project(weights), settings),
+        term_weights,
+        latent,
         cluster_campaigns(theta, weights, model.vocabulary.terms, settings),
         table,
         Recommender(table, model, theta),
@@ -233,7 +236,7 @@ class Lookups:
             min_similarity=lookup.settings.min_evidence_similarity,
         )
         return {
-            "similar": lookup.similar(theta, lookup.index.weights[row], neighbours, similarities),
+            "similar": lookup.similar(lookup.vectors_of(row), neighbours, similarities),
             "recommendations": list(map(recommendation_record, recommendations)),
         }
 

@@ -1,9 +1,15 @@
-"""Similar campaigns: fingerprints by Hellinger distance, blended with idf-weighted term overlap.
+"""Similar campaigns: fingerprints by Hellinger distance, blended with the terms' company and their overlap.
 
-The similarity of two campaigns, in [0, 1], is ``w * BC + (1 - w) * cosine``. BC is the Bhattacharyya coefficient of
-their fingerprints, sum_k sqrt(theta_ik theta_jk), 1 minus the squared Hellinger distance; the cosine is that of their
-TF-IDF rows. Topics find campaigns that say the same in other words, terms keep apart what shares a topic only.
-``w = 1`` is Hellinger alone. Measured in docs/decisions/0006-similarity.md.
+The similarity of two campaigns, in [0, 1], is a blend of three cosines of unit vectors:
+
+- ``topic_weight`` of the Bhattacharyya coefficient of their fingerprints, BC = sum_k sqrt(theta_ik theta_jk), 1 minus
+  the squared Hellinger distance;
+- ``latent_weight`` of the cosine in the latent space (:mod:`topic_model.latent`), 0 where that is negative: terms that
+  keep the same company;
+- the rest of the cosine of BM25 rows: the very same terms.
+
+Topics and company find campaigns that say the same in other words, terms keep apart what shares a subject only.
+``topic_weight = 1`` is Hellinger alone. Measured in docs/decisions/0006-similarity.md.
 """
 
 from __future__ import annotations
@@ -22,9 +28,12 @@ from topic_model.settings import NeighbourSettings
 # Up to here all pairs are compared; above, shortlists are (recall and time: benchmarks/neighbours.py).
 EXACT_LIMIT = 5_000
 _BLOCK = 512
-_MAX_TOPICS = 12
 _HEAVY_TERMS = 32
 _MAX_LIST = 2_000
+# Up to here the shortlist by vectors is exact; above, it is of inverted lists, a tenth of which a query looks into.
+FLAT_LIMIT = 100_000
+_LISTS_PER_ROOT = 4
+_LOOKED_INTO = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +44,64 @@ class Neighbours:
     similarities: list[FloatArray]
 
 
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """The shares of topics, latent space and terms in the similarity; they sum to 1."""
+
+    topics: float
+    latent: float
+    terms: float
+
+    @classmethod
+    def of(cls, settings: NeighbourSettings, num_dimensions: int) -> Blend:
+        """The settings' shares; without a latent space, its share goes to the other two in their proportion."""
+        terms = 1 - settings.topic_weight - settings.latent_weight
+        if num_dimensions:
+            return cls(settings.topic_weight, settings.latent_weight, terms)
+        others = settings.topic_weight + terms
+        return cls(settings.topic_weight / others, 0.0, terms / others) if others > 0 else cls(0.5, 0.0, 0.5)
+
+    def similarity(self, topic: Any, latent: Any, overlap: Any) -> FloatArray:
+        """The blend of three arrays of cosines of one shape."""
+        # Six decimals: far above float32's error, so that a tie is a tie whichever way it was computed.
+        blended = self.topics * np.asarray(topic, dtype=np.float64) + self.terms * overlap
+        if self.latent:
+            blended += self.latent * np.maximum(latent, 0)
+        return np.asarray(np.round(np.clip(blended, 0, 1), 6), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignVectors:
+    """What one campaign is compared by.
+
+    ``theta`` of shape (K,), ``weights`` a CSR matrix of shape (1, n_terms) of unit length, ``latent`` of shape
+    (n_dimensions,).
+    """
+
+    theta: FloatArray
+    weights: Any
+    latent: Float32Array
+
+
 @dataclass(frozen=True)
 class CampaignIndex:
     """What neighbours are searched in.
 
     ``theta`` of shape (n_campaigns, K), rows summing to 1; ``weights`` a CSR matrix of shape (n_campaigns, n_terms) of
-    TF-IDF rows of unit length.
+    BM25 rows of unit length; ``latent`` of shape (n_campaigns, n_dimensions), rows of unit length or zero.
     """
 
     theta: Float32Array
     weights: Any
+    latent: Float32Array
     settings: NeighbourSettings
 
     def __post_init__(self) -> None:
-        if self.theta.shape[0] != self.weights.shape[0]:
+        rows = (self.theta.shape[0], self.weights.shape[0], self.latent.shape[0])
+        if len(set(rows)) > 1:
             raise ArtifactMismatchError(
-                f"the index has {self.theta.shape[0]} fingerprints but {self.weights.shape[0]} rows of terms; "
-                "build both in one run"
+                f"the index has {rows[0]} fingerprints but {rows[1]} rows of terms and {rows[2]} of the latent space; "
+                "build all in one run"
             )
 
     def __len__(self) -> int:
@@ -62,31 +112,29 @@ class CampaignIndex:
         """Square roots of the fingerprints: unit vectors whose inner product is BC."""
         return np.sqrt(self.theta)
 
-    def nearest(self, theta: FloatArray, weights: Any, number: int, *, own_row: int | None = None) -> Neighbours:
-        """Neighbours of one campaign, fresh or known, compared with every campaign of the index.
+    @cached_property
+    def blend(self) -> Blend:
+        """The shares that the similarity of this index has."""
+        return Blend.of(self.settings, self.latent.shape[1])
 
-        ``theta`` has shape (K,), ``weights`` is a CSR matrix of shape (1, n_terms); ``own_row`` is left out.
-        """
-        if theta.shape[0] != self.theta.shape[1]:
+    def nearest(self, campaign: CampaignVectors, number: int, *, own_row: int | None = None) -> Neighbours:
+        """Neighbours of one campaign, fresh or known, compared with every campaign of the index but ``own_row``."""
+        if campaign.theta.shape[0] != self.theta.shape[1]:
             raise ArtifactMismatchError(
-                f"the index has {self.theta.shape[1]} topics but the fingerprint {theta.shape[0]}; "
+                f"the index has {self.theta.shape[1]} topics but the fingerprint {campaign.theta.shape[0]}; "
                 "deploy model and index of one training run"
             )
-        topic = self.roots @ np.sqrt(theta).astype(np.float32)
-        overlap = self.weights @ weights.toarray().ravel().astype(np.float32)  # dense: a fifth of the sparse one's time
-        return self._ranked([np.arange(len(self))], [self._blend(topic, overlap)], number, [own_row])
+        topic = self.roots @ np.sqrt(campaign.theta).astype(np.float32)
+        # Dense: a fifth of the sparse product's time.
+        overlap = self.weights @ campaign.weights.toarray().ravel().astype(np.float32)
+        similarity = self.blend.similarity(topic, self.latent @ campaign.latent, overlap)
+        return self._ranked([np.arange(len(self))], [similarity], number, [own_row])
 
     def all_nearest(self, number: int, *, exact: bool | None = None) -> Neighbours:
         """Neighbours of every campaign of the index, itself left out; ``exact`` says whether by all pairs."""
         if exact or (exact is None and len(self) <= EXACT_LIMIT):
             return self._all_pairs(number)
         return self._shortlisted(number)
-
-    def _blend(self, topic: Any, overlap: Any) -> FloatArray:
-        weight = self.settings.topic_weight
-        # Six decimals: far above float32's error, so that a tie is a tie whichever way it was computed.
-        blended = weight * np.asarray(topic, dtype=np.float64) + (1 - weight) * overlap
-        return np.asarray(np.round(np.clip(blended, 0, 1), 6), dtype=np.float64)
 
     def _ranked(
         self, candidates: list[IntArray], similarities: list[FloatArray], number: int, own: list[int | None]
@@ -113,8 +161,9 @@ class CampaignIndex:
         for start in range(0, len(self), _BLOCK):
             block = slice(start, min(start + _BLOCK, len(self)))
             topic = self.roots[block] @ self.roots.T
+            latent = self.latent[block] @ self.latent.T
             overlap = (self.weights[block] @ self.weights.T).toarray()
-            blended = self._blend(topic, overlap)
+            blended = self.blend.similarity(topic, latent, overlap)
             own: list[int | None] = list(range(block.start, block.stop))
             ranked = self._ranked([everyone] * len(own), list(blended), number, own)
             rows += ranked.rows
@@ -122,9 +171,9 @@ class CampaignIndex:
         return Neighbours(rows, similarities)
 
     def _shortlisted(self, number: int) -> Neighbours:
-        """Each campaign against a shortlist: the nearest by fingerprint and the nearest by terms, then the blend."""
+        """Each campaign against a shortlist: the nearest by topics and company and the nearest by terms, then all."""
         size = max(self.settings.shortlist, 2 * number)
-        by_topic = self._topic_shortlist(max(size // 8, number + 1))
+        by_vector = self._vector_shortlist(min(size, len(self)))
         heavy = self._heaviest_terms()
         transposed = heavy.T.tocsr()
         rows: list[IntArray] = []
@@ -138,44 +187,42 @@ class CampaignIndex:
                 others, shared = by_terms.indices[found], by_terms.data[found]
                 if len(others) > size:
                     others = others[np.argpartition(-shared, size - 1)[:size]]
-                candidates = np.unique(np.concatenate((by_topic[row], others)))
+                candidates = np.unique(np.concatenate((by_vector[row], others)))
                 candidates = candidates[candidates >= 0].astype(np.int64)
-                topic = self.roots[candidates] @ self.roots[row]
-                ranked = self._ranked(
-                    [candidates], [self._blend(topic, self._overlap(row, candidates, dense))], number, [row]
+                similarity = self.blend.similarity(
+                    self.roots[candidates] @ self.roots[row],
+                    self.latent[candidates] @ self.latent[row],
+                    self._overlap(row, candidates, dense),
                 )
+                ranked = self._ranked([candidates], [similarity], number, [row])
                 rows += ranked.rows
                 similarities += ranked.similarities
         return Neighbours(rows, similarities)
 
-    def _topic_shortlist(self, each: int) -> Any:
-        """Near rows by Hellinger distance, of shape (n_campaigns, topics * each), -1 where there are fewer.
+    def _vector_shortlist(self, size: int) -> Any:
+        """The nearest rows by topics and latent space, of shape (n_campaigns, size), -1 where there are fewer.
 
-        Topics are inverted lists: a campaign stands in the lists of the topics that make up nine tenths of its
-        fingerprint, and meets the nearest of each list of the topics that make up seven tenths. Campaigns of one topic
-        look into one list, those of many into many.
+        By faiss: every vector, or inverted lists where there are too many (graphs of neighbours stall on fingerprints,
+        where many are equally near).
         """
-        order = np.argsort(-self.theta, axis=1, kind="stable")[:, :_MAX_TOPICS]
-        shares = np.take_along_axis(self.theta, order, axis=1)
-        before = np.cumsum(shares, axis=1) - shares
-        looked_into = before < 0.7
-        listed = np.zeros(self.theta.shape, dtype=bool)
-        np.put_along_axis(listed, order, before < 0.9, axis=1)
-        shortlist = np.full((len(self), int(looked_into.sum(axis=1).max()) * each), -1, dtype=np.int32)
-        for topic in range(self.theta.shape[1]):
-            members = np.flatnonzero(listed[:, topic])
-            number = min(each, len(members))
-            queries, places = np.nonzero((order == topic) & looked_into)
-            for start in range(0, len(queries), _BLOCK):
-                block = queries[start : start + _BLOCK]
-                coefficients = self.roots[block] @ self.roots[members].T
-                nearest = np.argpartition(-coefficients, number - 1, axis=1)[:, :number]
-                columns = places[start : start + _BLOCK, None] * each + np.arange(number)
-                shortlist[block[:, None], columns] = members[nearest]
-        return shortlist
+        import faiss
+
+        parts = [np.sqrt(self.blend.topics) * self.roots, np.sqrt(self.blend.latent) * self.latent]
+        vectors = np.ascontiguousarray(np.hstack(parts), dtype=np.float32)
+        every = faiss.IndexFlatIP(vectors.shape[1])
+        if len(self) <= FLAT_LIMIT:
+            every.add(vectors)
+            return every.search(vectors, size)[1]
+        number = round(_LISTS_PER_ROOT * len(self) ** 0.5)
+        lists = faiss.IndexIVFFlat(every, vectors.shape[1], number, faiss.METRIC_INNER_PRODUCT)
+        lists.cp.seed = self.settings.seed % 2**31
+        lists.train(vectors)
+        lists.add(vectors)
+        lists.nprobe = round(_LOOKED_INTO * number)
+        return lists.search(vectors, size)[1]
 
     def _heaviest_terms(self) -> Any:
-        """The TF-IDF rows cut to their heaviest terms, without terms that thousands of campaigns have among them."""
+        """The BM25 rows cut to their heaviest terms, without terms that thousands of campaigns have among them."""
         matrix = self.weights.copy()
         for start, stop in pairwise(matrix.indptr):
             if stop - start > _HEAVY_TERMS:

@@ -128,8 +128,8 @@ class NeighbourSettings(StrictSettings):
     def _shares_leave_no_debt(self) -> Self:
         if self.topic_weight + self.latent_weight > 1 + 1e-9:
             raise ValueError(
-                f"topic_weight {self.topic_weight:g} and latent_weight {self.latent_weight:g} are more than 1 together; "
-                "the rest is the share of the terms"
+                f"topic_weight {self.topic_weight:g} and latent_weight {self.latent_weight:g} are above 1 together; "
+                "expected at most 1, for the rest is the share of the terms"
             )
         return self
 

@@ -79,6 +79,7 @@ def test_a_row_has_the_contracts_fields(rows: dict[str, Any]) -> None:
                 "similarity",
                 "shared_topics",
                 "shared_terms",
+                "related_terms",
                 "contributions",
             }
             for topic in similar["shared_topics"]:
@@ -197,7 +198,7 @@ def test_two_builds_are_the_same_bytes(chain: Chain, written: Path, tmp_path: Pa
 
 def test_another_weight_is_another_version(chain: Chain, tmp_path: Path) -> None:
     """A model that answers otherwise is not the same model, though its arrays are."""
-    settings = chain.neighbour_settings.model_copy(update={"topic_weight": 0.9})
+    settings = chain.neighbour_settings.model_copy(update={"topic_weight": 0.9, "latent_weight": 0.0})
     other = build_lookups(chain.artifact, chain.prepared, chain.fingerprints, settings)
     versions = {
         built.write(tmp_path / str(number) / "l", tmp_path / str(number) / "m")
@@ -336,13 +337,15 @@ def _lists_of(row: dict[str, Any]) -> list[list[dict[str, Any]]]:
 
 
 def test_contributions_add_up_to_the_similarity(rows: dict[str, dict[str, Any]]) -> None:
-    """Terms, topics and the rest of both are the whole of a similarity, to its last decimal, and none is negative."""
+    """Terms, related terms, topics and the rest of each are the whole of a similarity, to its last decimal, and none is negative."""
     for row in rows.values():
         for similar in joined.from_iterable(_lists_of(row)):
             parts = similar["contributions"]
             assert len(parts["terms"]) == len(similar["shared_terms"])
             assert len(parts["topics"]) == len(similar["shared_topics"])
-            every = [*parts["terms"], parts["other_terms"], *parts["topics"], parts["other_topics"]]
+            assert len(parts["related_terms"]) == len(similar["related_terms"])
+            kinds = ("terms", "related_terms", "topics")
+            every = [part for kind in kinds for part in (*parts[kind], parts[f"other_{kind}"])]
             assert min(every) >= 0
             assert round(sum(every), 6) == similar["similarity"]
 

@@ -11,9 +11,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from topic_model import neighbours
 from topic_model.errors import ArtifactMismatchError
-from topic_model.neighbours import CampaignIndex, Neighbours
+from topic_model.latent import fit_latent_space
+from topic_model.neighbours import Blend, CampaignIndex, CampaignVectors, Neighbours
 from topic_model.settings import NeighbourSettings
-from topic_model.weighting import tf_idf
+from topic_model.weighting import TermWeights
 
 
 def _index(n: int, *, num_topics: int = 12, n_terms: int = 400, seed: int = 0, **settings: Any) -> CampaignIndex:
@@ -23,17 +24,31 @@ def _index(n: int, *, num_topics: int = 12, n_terms: int = 400, seed: int = 0, *
     theta /= theta.sum(axis=1, keepdims=True)
     beta = random.dirichlet(np.full(n_terms, 0.05), num_topics)
     rows = [random.multinomial(25, weights / weights.sum()) for weights in theta @ beta]
-    values = {"topic_weight": 0.4, "min_similarity": 0.1} | settings
-    weights = tf_idf(sp.csr_matrix(np.array(rows, dtype=np.float64))).astype(np.float32)
-    return CampaignIndex(theta.astype(np.float32), weights, NeighbourSettings(**values))
+    values = {"topic_weight": 0.2, "latent_weight": 0.3, "min_similarity": 0.1} | settings
+    counts = sp.csr_matrix(np.array(rows, dtype=np.float64))
+    weights = TermWeights.of(counts).rows(counts).astype(np.float32)
+    latent = fit_latent_space(weights, 20, seed).project(weights)
+    return CampaignIndex(theta.astype(np.float32), weights, latent, NeighbourSettings(**values))
+
+
+def _bare_index(theta: Any, weights: Any, **settings: Any) -> CampaignIndex:
+    """An index of given arrays, without a latent space."""
+    nowhere = np.zeros((len(theta), 0), dtype=np.float32)
+    return CampaignIndex(theta, weights, nowhere, NeighbourSettings(**settings))
+
+
+def _vectors(index: CampaignIndex, row: int) -> CampaignVectors:
+    return CampaignVectors(index.theta[row].astype(np.float64), index.weights[row], index.latent[row])
 
 
 def _similarities(index: CampaignIndex) -> Any:
     """The blend of all pairs by its formula, in float64, own campaign left out."""
     theta = index.theta.astype(np.float64)
     weights = index.weights.toarray().astype(np.float64)
-    share = index.settings.topic_weight
-    every = share * (np.sqrt(theta) @ np.sqrt(theta).T) + (1 - share) * (weights @ weights.T)
+    latent = index.latent.astype(np.float64)
+    topics, company = index.settings.topic_weight, index.settings.latent_weight
+    every = topics * (np.sqrt(theta) @ np.sqrt(theta).T) + (1 - topics - company) * (weights @ weights.T)
+    every += company * np.maximum(latent @ latent.T, 0)
     np.fill_diagonal(every, -1)
     return every
 
@@ -48,10 +63,13 @@ def _recall(found: Neighbours, every: Any, number: int) -> float:
     return hits / total
 
 
-@pytest.mark.parametrize("topic_weight", [0.0, 0.4, 1.0])
-def test_all_pairs_are_brute_force(topic_weight: float) -> None:
+SHARES = [(0.0, 0.0), (0.1, 0.6), (0.4, 0.2), (0.0, 1.0), (1.0, 0.0)]
+
+
+@pytest.mark.parametrize(("topic_weight", "latent_weight"), SHARES)
+def test_all_pairs_are_brute_force(topic_weight: float, latent_weight: float) -> None:
     """The same neighbours and similarities as the formula gives in plain NumPy."""
-    index = _index(700, topic_weight=topic_weight, min_similarity=0)
+    index = _index(700, topic_weight=topic_weight, latent_weight=latent_weight, min_similarity=0)
     every = _similarities(index)
     found = index.all_nearest(10)
     for row, (near, similarities) in enumerate(zip(found.rows, found.similarities, strict=True)):
@@ -63,7 +81,7 @@ def test_all_pairs_are_brute_force(topic_weight: float) -> None:
 
 def test_topics_alone_are_hellinger_neighbours() -> None:
     """With topic_weight 1 the distance is Hellinger's: scikit-learn's Euclidean neighbours of the square roots."""
-    index = _index(400, topic_weight=1, min_similarity=0)
+    index = _index(400, topic_weight=1, latent_weight=0, min_similarity=0)
     distances, rows = NearestNeighbors(n_neighbors=6).fit(np.sqrt(index.theta)).kneighbors()
     found = index.all_nearest(6)
     hellinger = np.sqrt(1 - np.stack(found.similarities))
@@ -72,11 +90,20 @@ def test_topics_alone_are_hellinger_neighbours() -> None:
 
 
 @pytest.mark.parametrize("num_topics", [30, 100])
-@pytest.mark.parametrize("topic_weight", [0.2, 0.6, 1.0])
-def test_shortlists_find_the_neighbours(topic_weight: float, num_topics: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("topic_weight", "latent_weight"), [(0.1, 0.6), (0.2, 0.0), (1.0, 0.0)])
+def test_shortlists_find_the_neighbours(
+    topic_weight: float, latent_weight: float, num_topics: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Above the exact limit at least 99 in 100 of the ten nearest are found, for campaigns of many topics too."""
     monkeypatch.setattr(neighbours, "EXACT_LIMIT", 100)
-    index = _index(2_500, num_topics=num_topics, n_terms=1_500, topic_weight=topic_weight, min_similarity=0)
+    index = _index(
+        2_500,
+        num_topics=num_topics,
+        n_terms=1_500,
+        min_similarity=0,
+        topic_weight=topic_weight,
+        latent_weight=latent_weight,
+    )
     found = index.all_nearest(10)
     assert _recall(found, _similarities(index), 10) >= 0.99
 
@@ -107,7 +134,7 @@ def test_ties_go_to_the_first_row(limit: int, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(neighbours, "EXACT_LIMIT", limit)
     theta = np.tile(np.array([0.5, 0.3, 0.2], dtype=np.float32), (30, 1))
     weights = sp.csr_matrix(np.tile(np.array([0.6, 0.8], dtype=np.float32), (30, 1)))
-    found = CampaignIndex(theta, weights, NeighbourSettings()).all_nearest(4)
+    found = _bare_index(theta, weights).all_nearest(4)
     assert found.rows[0].tolist() == [1, 2, 3, 4]
     assert found.rows[2].tolist() == [0, 1, 3, 4]
     assert found.similarities[0] == pytest.approx([1, 1, 1, 1])
@@ -119,7 +146,7 @@ def test_far_campaigns_are_no_neighbours(limit: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(neighbours, "EXACT_LIMIT", limit)
     theta = np.array([[0.98, 0.01, 0.01], [0.97, 0.02, 0.01], [0.01, 0.01, 0.98]], dtype=np.float32)
     weights = sp.csr_matrix(np.eye(3, dtype=np.float32))
-    found = CampaignIndex(theta, weights, NeighbourSettings(topic_weight=1, min_similarity=0.5)).all_nearest(5)
+    found = _bare_index(theta, weights, topic_weight=1, latent_weight=0, min_similarity=0.5).all_nearest(5)
     assert [rows.tolist() for rows in found.rows] == [[1], [0], []]
 
 
@@ -128,7 +155,7 @@ def test_a_known_campaign_asked_alone_has_its_neighbours_of_the_batch() -> None:
     index = _index(500)
     every = index.all_nearest(10)
     for row in range(0, 500, 25):
-        alone = index.nearest(index.theta[row].astype(np.float64), index.weights[row], 10, own_row=row)
+        alone = index.nearest(_vectors(index, row), 10, own_row=row)
         assert alone.similarities[0] == pytest.approx(every.similarities[row], abs=2e-6)
         unlike = set(alone.rows[0].tolist()) ^ set(every.rows[row].tolist())
         assert len(unlike) <= 2  # a tie in the sixth decimal may fall either way
@@ -137,7 +164,7 @@ def test_a_known_campaign_asked_alone_has_its_neighbours_of_the_batch() -> None:
 def test_a_fresh_copy_of_a_campaign_finds_it_first() -> None:
     """Asked without own_row, the campaign itself is the nearest, with similarity 1."""
     index = _index(200)
-    found = index.nearest(index.theta[42].astype(np.float64), index.weights[42], 3)
+    found = index.nearest(_vectors(index, 42), 3)
     assert found.rows[0][0] == 42
     assert found.similarities[0][0] == pytest.approx(1, abs=1e-5)
 
@@ -155,10 +182,9 @@ def test_few_campaigns_have_as_many_neighbours_as_there_are(n: int, monkeypatch:
 
 def test_one_term_and_two_topics_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """The narrowest index there is works by both ways."""
-    index = CampaignIndex(
+    index = _bare_index(
         np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]], dtype=np.float32),
         sp.csr_matrix(np.ones((3, 1), dtype=np.float32)),
-        NeighbourSettings(),
     )
     exact = index.all_nearest(1)
     monkeypatch.setattr(neighbours, "EXACT_LIMIT", 0)
@@ -170,6 +196,19 @@ def test_index_and_model_of_two_runs_are_refused() -> None:
     """Other numbers of campaigns or of topics are named."""
     index = _index(10)
     with pytest.raises(ArtifactMismatchError, match="10 fingerprints but 9 rows"):
-        CampaignIndex(index.theta, index.weights[:9], index.settings)
+        CampaignIndex(index.theta, index.weights[:9], index.latent, index.settings)
     with pytest.raises(ArtifactMismatchError, match="12 topics but the fingerprint 3"):
-        index.nearest(np.full(3, 1 / 3), index.weights[0], 5)
+        index.nearest(CampaignVectors(np.full(3, 1 / 3), index.weights[0], index.latent[0]), 5)
+
+
+def test_without_a_latent_space_its_share_goes_to_the_others() -> None:
+    """In their proportion; equally where they have none."""
+    without = Blend.of(NeighbourSettings(topic_weight=0.1, latent_weight=0.6), 0)
+    assert (without.topics, without.latent, without.terms) == pytest.approx((0.25, 0, 0.75))
+    assert Blend.of(NeighbourSettings(topic_weight=0, latent_weight=1), 0) == Blend(0.5, 0, 0.5)
+
+
+def test_an_opposite_in_the_latent_space_costs_nothing() -> None:
+    """Its cosine counts as 0: campaigns that share terms stay as similar as these make them."""
+    blend = Blend(0.1, 0.6, 0.3)
+    assert blend.similarity(0.5, -0.9, 0.5) == blend.similarity(0.5, 0.0, 0.5)

@@ -43,7 +43,7 @@ def test_defaults_survive_the_trip_through_strings(kind: type[StrictSettings]) -
     [
         TextSettings(keep_numbers=True),
         GensimLdaSettings(num_topics=12, alpha=0.1 + 0.2, start="random"),
-        NeighbourSettings(num_clusters=7, topic_weight=1),
+        NeighbourSettings(num_clusters=7, topic_weight=1, latent_weight=0),
         EvaluationSettings(min_c_npmi=None, max_perplexity_ratio=None),
         CorpusSettings(max_df=1e-7),
     ],

@@ -1,4 +1,4 @@
-"""TF-IDF weights against scikit-learn's own."""
+"""TF-IDF weights against scikit-learn's own, BM25 against its formula."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfTransformer
 
-from topic_model.weighting import inverse_document_frequency, tf_idf
+from topic_model.weighting import TermWeights, inverse_document_frequency, tf_idf
 
 
 def _counts() -> sp.csr_matrix:
@@ -39,3 +39,27 @@ def test_an_empty_row_stays_empty() -> None:
     """A campaign without known terms has no weight, and no NaN."""
     counts = sp.csr_matrix(np.array([[0.0, 0.0], [1.0, 2.0]]))
     assert tf_idf(counts).toarray()[0].tolist() == [0.0, 0.0]
+
+
+def test_bm25_is_its_formula() -> None:
+    """Count by count in plain Python, k1 = 1.2 and b = 0.75, rows normalised."""
+    counts = _counts()
+    dense = counts.toarray()
+    n_campaigns, n_terms = dense.shape
+    average = dense.sum() / n_campaigns
+    expected = np.zeros_like(dense)
+    for row in range(n_campaigns):
+        for term in range(n_terms):
+            count, frequency = dense[row, term], (dense[:, term] > 0).sum()
+            idf = np.log(1 + (n_campaigns - frequency + 0.5) / (frequency + 0.5))
+            expected[row, term] = idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * dense[row].sum() / average))
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    assert np.allclose(TermWeights.of(counts).rows(counts).toarray(), expected)
+
+
+def test_fitted_weights_weigh_a_fresh_row_as_the_index_does() -> None:
+    """A row's weights are those of the set they were fitted to, not of a set of one; an empty one stays empty."""
+    counts = _counts()
+    weights = TermWeights.of(counts)
+    assert np.allclose(weights.rows(counts[7]).toarray(), weights.rows(counts)[7].toarray())
+    assert weights.rows(sp.csr_matrix((1, 30))).nnz == 0
