@@ -11,7 +11,7 @@ from typing import Any
 import botocore.session
 from botocore.exceptions import UnknownServiceError
 
-from pipelines.states import Definition, all_states, intrinsics_in, paths_in
+from pipelines.states import Definition, all_states, expressions, intrinsics_in, paths_in
 from pipelines.substitutions import SUBSTITUTIONS
 
 _RESOURCE = re.compile(
@@ -23,6 +23,7 @@ OPTIMISED: Mapping[tuple[str, str], frozenset[str]] = {
     (service, action): frozenset(fields.split())
     for service, action, fields in (
         ("lambda", "invoke", "ClientContext FunctionName InvocationType Payload Qualifier"),
+        ("states", "startExecution", "Input Name StateMachineArn"),
         ("sns", "publish", "Message MessageAttributes MessageStructure PhoneNumber Subject TargetArn TopicArn"),
         (
             "sagemaker",
@@ -63,6 +64,9 @@ SYNC = frozenset(
     f"create{job}Job" for job in ("Training", "Processing", "Transform", "HyperParameterTuning", "Labeling")
 )
 """SageMaker's actions that a state can wait for."""
+
+_NESTED = "sync:2"
+"""Waits for an execution, whose output the state then has as JSON; ``.sync`` would give it as text."""
 
 NAME_FIELDS = {
     "TrainingJobName": 63,
@@ -124,7 +128,10 @@ def check_parameters(definition: Definition) -> list[str]:
         if operation is None:
             findings.append(f"{name}: {call.service} has no action {call.action}")
             continue
-        findings += _faults(state.get("Parameters", {}), operation.input_shape, name)
+        parameters = state.get("Parameters", {})
+        if call.optimised and call.service == "states":
+            parameters = _as_the_service_has_it(parameters)
+        findings += _faults(parameters, operation.input_shape, name)
         findings += _check_results(name, call, state.get("ResultSelector"))
     return findings
 
@@ -138,7 +145,8 @@ def _check_integration(name: str, call: Call, parameters: Mapping[str, Any]) -> 
     if fields is None:
         yield f"{name}: {call.service}:{call.action} is no optimised integration that this project knows"
         return
-    if call.pattern is not None and not (call.pattern == "sync" and call.action in SYNC):
+    waits = (call.pattern == "sync" and call.action in SYNC) or (call.pattern == _NESTED and call.service == "states")
+    if call.pattern is not None and not waits:
         yield f"{name}: {call.service}:{call.action} has no .{call.pattern}"
     for key in parameters:
         if key.removesuffix(".$") not in fields:
@@ -231,8 +239,19 @@ def _matches(pattern: str, value: str) -> bool:
         return True
 
 
+def _as_the_service_has_it(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Step Functions' own parameters by the service's names: ``stateMachineArn``, and an input that is text."""
+    return {
+        f"{key[0].lower()}{key[1:]}": "{}" if key == "Input" and isinstance(value, Mapping) else value
+        for key, value in parameters.items()
+    }
+
+
 def _check_results(name: str, call: Call, selector: Any) -> Iterator[str]:
     """A ResultSelector reads what the call answers: for .sync, what describing the finished job says."""
+    if call.pattern == _NESTED:
+        yield from _check_nested_results(name, selector)
+        return
     action = call.action.replace("create", "describe", 1) if call.pattern == "sync" else call.action
     operation = _operation(call, action)
     shape = operation.output_shape if operation else None
@@ -245,6 +264,16 @@ def _check_results(name: str, call: Call, selector: Any) -> Iterator[str]:
             for path in paths_in(value):
                 if fault := _unknown_member(path, shape):
                     yield f"{name}: ResultSelector reads {path}, but {action} answers no {fault}"
+
+
+def _check_nested_results(name: str, selector: Any) -> Iterator[str]:
+    members = _model("states").operation_model("DescribeExecution").output_shape.members
+    known = {f"{member[0].upper()}{member[1:]}" for member in members}
+    for expression in expressions(selector):
+        for path in paths_in(expression):
+            first = path.lstrip("$.").split(".")[0]
+            if first not in known:
+                yield f"{name}: ResultSelector reads {path}, but an execution's description has no {first}"
 
 
 def _unknown_member(path: str, shape: Any) -> str | None:
@@ -286,11 +315,11 @@ def _check_name(state: str, expression: str, limit: int, *, dynamic: bool) -> It
         yield f"{state}: a name like {longest!r} has characters that SageMaker refuses"
 
 
-def check_substitutions(definition: Definition, text: str) -> list[str]:
+def check_substitutions(definition: Definition, text: str, substitutions: tuple[str, ...] = SUBSTITUTIONS) -> list[str]:
     """The definition uses the stack's names and no others."""
     used = set(re.findall(r"\$\{([^}]*)\}", text))
-    findings = [f"${{{name}}} is no name that a stack gives" for name in sorted(used - set(SUBSTITUTIONS))]
-    findings += [f"${{{name}}} is given by the stack and not used" for name in sorted(set(SUBSTITUTIONS) - used)]
+    findings = [f"${{{name}}} is no name that a stack gives" for name in sorted(used - set(substitutions))]
+    findings += [f"${{{name}}} is given by the stack and not used" for name in sorted(set(substitutions) - used)]
     account = re.compile(r"arn:aws:[\w-]+:[\w-]*:\d{12}:")
     literal = [name for name, state in all_states(definition) if account.search(str(state))]
     return findings + [f"{name}: has an ARN of one account" for name in literal]

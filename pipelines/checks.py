@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipelines.check_graph import check_expressions, check_graph, check_paths
+from pipelines.check_graph import EXECUTION_INPUT, check_expressions, check_graph, check_paths
 from pipelines.check_parameters import (
     MAX_DEFINITION_BYTES,
     MAX_INLINE_BYTES,
@@ -16,6 +16,7 @@ from pipelines.check_parameters import (
     parse_resource,
 )
 from pipelines.states import Definition, all_states
+from pipelines.substitutions import SUBSTITUTIONS
 
 _PLACEHOLDER_TEXTS = ("<stepfunctions", "object at 0x", "<sagemaker")
 
@@ -94,6 +95,18 @@ CHECKS: Mapping[str, Callable[[Definition], list[str]]] = {
 """Every check by its name."""
 
 
-def check_definition(definition: Mapping[str, Any]) -> list[str]:
-    """The findings of every check, each beginning with the check's name; none means that nothing was found."""
-    return [f"{name}: {finding}" for name, check in CHECKS.items() for finding in check(definition)]
+def check_definition(
+    definition: Mapping[str, Any],
+    substitutions: tuple[str, ...] = SUBSTITUTIONS,
+    execution_input: Mapping[str, Any] = EXECUTION_INPUT,
+) -> list[str]:
+    """The findings of every check, each beginning with the check's name; none means that nothing was found.
+
+    By default a definition is held against the training workflow's names and input.
+    """
+    checks: Mapping[str, Callable[[Definition], list[str]]] = {
+        **CHECKS,
+        "paths": lambda definition: check_paths(definition, execution_input),
+        "substitutions": lambda definition: check_substitutions(definition, json.dumps(definition), substitutions),
+    }
+    return [f"{name}: {finding}" for name, check in checks.items() for finding in check(definition)]

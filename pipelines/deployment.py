@@ -1,80 +1,92 @@
-"""How a new model takes the endpoint over, and how the workflow knows that it did.
+"""The Deploy workflow: how a new model takes the endpoint over, and how the workflow knows that it did.
 
 Plain tasks on the SageMaker API: the SDK's endpoint steps lose DeploymentConfig. There is no ``.sync`` for endpoints,
 so the workflow asks until the endpoint is in service; and because an endpoint that was rolled back is in service too,
-on its old configuration, it compares the configuration that serves with the one that it asked for.
+on its old configuration, it compares the configuration that serves with the one that it asked for. The training
+workflow starts it and waits for it; it can be started by hand with an earlier model as well.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from pipelines.failures import any_failure_retries, guard, record_failure, retry
+from pipelines.deployment_alarms import VARIANT_NAME, alarm_names, alarm_tasks
+from pipelines.failures import (
+    any_failure_retries,
+    failure_cause,
+    function_retries,
+    guard,
+    publish,
+    record_failure,
+    retry,
+)
 from pipelines.jobs import job_name
-from pipelines.sdk import ChoiceRule, Pass, Task, steps
+from pipelines.sdk import ChoiceRule, Fail, Pass, Task, graph, steps
 from pipelines.settings import PipelineSettings
 
 _SDK = "arn:aws:states:::aws-sdk:sagemaker"
 _LOGS = "/aws/sagemaker/Endpoints/${EndpointName}"
-VARIANT_NAME = "AllTraffic"
+_NO_LOGS = "no logs; the call to AWS failed"
+CAPTURE_PREFIX = "capture"
+ENDPOINT_TAG = "topic-model:endpoint"
+"""The tag of an endpoint configuration that says which endpoint it was made for."""
+JSON_TYPES = ["application/json", "application/jsonlines"]
+
+DEPLOY_INPUT = {"prefix": None, "model": {"name": None}, "model_version": None}
+"""What an execution's input has: the prefix of names, the SageMaker model, and the version that it answers with."""
+OVERHEAD_SECONDS = 900
+"""What a deployment's execution may take beyond the deployment itself: small calls and their retries."""
 
 
-def deploy(settings: PipelineSettings, *, then: Any, on_failure: Any) -> Any:
-    """The states that deploy ``$.lookup_model``; ``then`` follows when the endpoint serves it."""
-    watch = _watch(settings, then=then, on_failure=on_failure)
+def build_deploy_workflow(settings: PipelineSettings) -> dict[str, Any]:
+    """The Amazon States Language definition of the Deploy workflow, as a dictionary."""
+    failure = _fail()
+    watch = _watch(settings, then=_retire(settings), on_failure=failure)
 
-    def call(name: str, action: str, parameters: dict[str, Any]) -> Any:
-        task = Task(
-            name,
-            resource=f"{_SDK}:{action}",
-            parameters={"EndpointName": "${EndpointName}", "EndpointConfigName": "$.endpoint_config.name"} | parameters,
-            # The answer has the endpoint's ARN alone, and nothing needs it.
-            result_path=None,
-            timeout_seconds=60,
-            retry=_throttled(),
-        )
-        task.next(watch)
-        return guard(task, logs=_LOGS, then=on_failure)
+    retained: dict[str, Any] = {"RetainAllVariantProperties": settings.deployment.keep_instance_count}
+    if settings.deployment.keep_instance_count:
+        retained["ExcludeRetainedVariantProperties"] = [{"VariantPropertyType": "DataCaptureConfig"}]
+    update = _change("UpdateEndpoint", retained | {"DeploymentConfig": _deployment_config(settings)}, watch, failure)
+    create = _change("CreateEndpoint", {}, watch, failure)
 
-    create = call("CreateEndpoint", "createEndpoint", {})
-    update = call("UpdateEndpoint", "updateEndpoint", {"DeploymentConfig": _deployment_config(settings)})
+    names = Pass("NameAlarms", parameters=alarm_names(), result_path="$.alarms")
+    alarms = [guard(task, logs=_NO_LOGS, then=failure) for task in alarm_tasks(settings.deployment.alarms)]
+    steps.Chain([names, *alarms, update])
 
-    missing = steps.Choice("EndpointMissing?")
-    unexpected = Pass("EndpointUnknown", input_path="$.lookup_error", result_path="$.error")
-    undescribed = record_failure("DescribeEndpoint", logs=_LOGS, then=on_failure)
-    unexpected.next(undescribed)
-    missing.add_choice(ChoiceRule.StringMatches("$.lookup_error.Cause", "*ould not find endpoint*"), create)
-    missing.default_choice(unexpected)
-
-    describe = Task(
-        "DescribeEndpoint",
-        comment="An endpoint that is there is updated; one that is not is created",
-        resource=f"{_SDK}:describeEndpoint",
-        parameters={"EndpointName": "${EndpointName}"},
-        result_selector={"status": "$.EndpointStatus", "config": "$.EndpointConfigName"},
-        result_path="$.endpoint_before",
-        timeout_seconds=60,
-        # Not retried for a missing endpoint, which has the same error name as every refusal of the API.
-        retry=[retry(["ThrottlingException"], attempts=4, seconds=2, max_seconds=30)],
+    configure = guard(_create_config(settings), logs=_NO_LOGS, then=failure)
+    configure.next(_describe(settings, exists=names, missing=create, on_failure=failure))
+    return graph(
+        configure,
+        comment="topic-model: a new model takes the endpoint over, or the old one stays",
+        timeout_seconds=settings.deployment.timeout_seconds + OVERHEAD_SECONDS,
     )
-    describe.add_catch(steps.Catch(error_equals=["States.TaskFailed"], result_path="$.lookup_error", next_step=missing))
-    describe.add_catch(steps.Catch(error_equals=["States.ALL"], result_path="$.error", next_step=undescribed))
-    describe.next(update)
 
-    configure = Task(
+
+def _create_config(settings: PipelineSettings) -> Any:
+    deployment = settings.deployment
+    capture = {
+        "EnableCapture": deployment.capture_percent > 0,
+        "InitialSamplingPercentage": deployment.capture_percent,
+        "DestinationS3Uri": f"s3://${{Bucket}}/{CAPTURE_PREFIX}",
+        "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+        "CaptureContentTypeHeader": {"JsonContentTypes": JSON_TYPES},
+    }
+    return Task(
         "CreateEndpointConfig",
         resource=f"{_SDK}:createEndpointConfig",
         parameters={
-            "EndpointConfigName": job_name("config"),
+            "EndpointConfigName": job_name("config", "$.prefix"),
             "ProductionVariants": [
                 {
                     "VariantName": VARIANT_NAME,
-                    "ModelName.$": "$.lookup_model.name",
-                    "InstanceType": settings.deployment.instance_type,
-                    "InitialInstanceCount": settings.deployment.instance_count,
+                    "ModelName": "$.model.name",
+                    "InstanceType": deployment.instance_type,
+                    "InitialInstanceCount": deployment.instance_count,
                     "InitialVariantWeight": 1.0,
                 }
             ],
+            "DataCaptureConfig": capture,
+            "Tags": [{"Key": ENDPOINT_TAG, "Value": "${EndpointName}"}],
         },
         # The answer has the ARN alone: arn:…:endpoint-config/<name>.
         result_selector={"name": "States.ArrayGetItem(States.StringSplit($.EndpointConfigArn, '/'), 1)"},
@@ -82,30 +94,94 @@ def deploy(settings: PipelineSettings, *, then: Any, on_failure: Any) -> Any:
         timeout_seconds=60,
         retry=any_failure_retries(),
     )
-    configure.next(describe)
-    return guard(configure, logs=_LOGS, then=on_failure)
 
 
-def _throttled() -> list[Any]:
-    return [
-        retry(["ThrottlingException", "SageMaker.ThrottlingException"], attempts=4, seconds=2, max_seconds=60),
-        retry(["SageMaker.ResourceLimitExceededException"], attempts=5, seconds=30, max_seconds=600),
-    ]
+def _describe(settings: PipelineSettings, *, exists: Any, missing: Any, on_failure: Any) -> Any:
+    """The state that tells whether there is an endpoint, and where the workflow goes on if there is, or if not.
+
+    An endpoint that has failed serves nobody and cannot be updated: it is deleted and made anew.
+    """
+    absent = steps.Choice("EndpointMissing?")
+    unexpected = Pass("EndpointUnknown", input_path="$.lookup_error", result_path="$.error")
+    undescribed = record_failure("DescribeEndpoint", logs=_LOGS, then=on_failure)
+    unexpected.next(undescribed)
+    absent.add_choice(ChoiceRule.StringMatches("$.lookup_error.Cause", "*ould not find endpoint*"), missing)
+    absent.default_choice(unexpected)
+    describe = Task(
+        "DescribeEndpoint",
+        comment="An endpoint that is there is updated; one that is not is created",
+        resource=f"{_SDK}:describeEndpoint",
+        parameters={"EndpointName": "${EndpointName}"},
+        result_selector={"status": "$.EndpointStatus"},
+        result_path="$.endpoint_before",
+        timeout_seconds=60,
+        # Not retried for a missing endpoint, which has the same error name as every refusal of the API.
+        retry=[retry(["ThrottlingException"], attempts=4, seconds=2, max_seconds=30)],
+    )
+    describe.add_catch(steps.Catch(error_equals=["States.TaskFailed"], result_path="$.lookup_error", next_step=absent))
+    describe.add_catch(steps.Catch(error_equals=["States.ALL"], result_path="$.error", next_step=undescribed))
+
+    delete = Task(
+        "DeleteFailedEndpoint",
+        resource=f"{_SDK}:deleteEndpoint",
+        parameters={"EndpointName": "${EndpointName}"},
+        result_path=None,
+        timeout_seconds=60,
+        retry=any_failure_retries(),
+    )
+    gone = steps.Wait("WaitForDeletion", seconds=settings.deployment.poll_seconds)
+    gone.next(describe)
+    delete.next(gone)
+    serves = steps.Choice("EndpointFailed?")
+    status = "$.endpoint_before.status"
+    serves.add_choice(ChoiceRule.StringEquals(status, "Failed"), guard(delete, logs=_LOGS, then=on_failure))
+    serves.add_choice(ChoiceRule.StringEquals(status, "Deleting"), gone)
+    serves.default_choice(exists)
+    describe.next(serves)
+    return describe
+
+
+def _change(name: str, parameters: dict[str, Any], then: Any, on_failure: Any) -> Any:
+    task = Task(
+        name,
+        resource=f"{_SDK}:{name[0].lower()}{name[1:]}",
+        parameters={"EndpointName": "${EndpointName}", "EndpointConfigName": "$.endpoint_config.name"} | parameters,
+        # The answer has the endpoint's ARN alone, and nothing needs it.
+        result_path=None,
+        timeout_seconds=60,
+        retry=[
+            retry(["ThrottlingException", "SageMaker.ThrottlingException"], attempts=4, seconds=2, max_seconds=60),
+            retry(["SageMaker.ResourceLimitExceededException"], attempts=5, seconds=30, max_seconds=600),
+        ],
+    )
+    task.next(then)
+    return guard(task, logs=_LOGS, then=on_failure)
 
 
 def _deployment_config(settings: PipelineSettings) -> dict[str, Any]:
+    deployment = settings.deployment
+    routing: dict[str, Any] = {
+        "Type": deployment.strategy.upper().replace("-", "_"),
+        "WaitIntervalInSeconds": deployment.bake_seconds,
+    }
+    size = {"Type": "INSTANCE_COUNT", "Value": deployment.step_instances}
+    if deployment.strategy == "canary":
+        routing["CanarySize"] = size
+    elif deployment.strategy == "linear":
+        routing["LinearStepSize"] = size
     return {
         "BlueGreenUpdatePolicy": {
-            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
-            "TerminationWaitInSeconds": 0,
-            "MaximumExecutionTimeoutInSeconds": settings.deployment.timeout_seconds,
-        }
+            "TrafficRoutingConfiguration": routing,
+            "TerminationWaitInSeconds": deployment.termination_wait_seconds,
+            "MaximumExecutionTimeoutInSeconds": deployment.timeout_seconds,
+        },
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": f"$.alarms.{name}"} for name in alarm_names()]},
     }
 
 
 def _watch(settings: PipelineSettings, *, then: Any, on_failure: Any) -> Any:
     """The loop that asks for the endpoint's status: serving what was asked, something else, broken, or not yet."""
-    failed = record_failure("Deploy", logs=_LOGS, then=on_failure)
+    failed = record_failure("Deployment", logs=_LOGS, then=on_failure)
     wanted, status = "$.endpoint_config.name", "$.endpoint.status"
 
     def end(name: str, error: str, cause: str) -> Any:
@@ -113,23 +189,14 @@ def _watch(settings: PipelineSettings, *, then: Any, on_failure: Any) -> Any:
         state.next(failed)
         return state
 
-    rolled_back = end(
-        "DeploymentRolledBack",
-        "DeploymentRolledBack",
-        f"States.Format('endpoint ${{EndpointName}} is in service on {{}} and not on {{}}, which was asked for', "
-        f"$.endpoint.config, {wanted})",
-    )
-    broken = end(
-        "DeploymentBroken",
-        "DeploymentFailed",
-        "States.Format('endpoint ${EndpointName} is {}; describe-endpoint tells the reason', $.endpoint.status)",
-    )
+    rolled_back = end("DeploymentRolledBack", "DeploymentRolledBack", "$.explanation.cause")
     stuck = end(
         "DeploymentStuck",
         "DeploymentTimedOut",
         f"States.Format('endpoint ${{EndpointName}} is still {{}} after {settings.deployment.timeout_seconds} "
-        "seconds', $.endpoint.status)",
+        f"seconds', {status})",
     )
+    broken = end("DeploymentBroken", "DeploymentFailed", "$.explanation.cause")
 
     look = Task(
         "DescribeDeployment",
@@ -149,9 +216,11 @@ def _watch(settings: PipelineSettings, *, then: Any, on_failure: Any) -> Any:
     in_service = ChoiceRule.StringEquals(status, "InService")
     as_asked = ChoiceRule.StringEqualsPath("$.endpoint.config", wanted)
     serves.add_choice(ChoiceRule.And([in_service, as_asked]), then)
-    serves.add_choice(in_service, rolled_back)
-    for dead in ("Failed", "OutOfService", "UpdateRollbackFailed"):
-        serves.add_choice(ChoiceRule.StringEquals(status, dead), broken)
+    serves.add_choice(in_service, _explain("ExplainRollback", then=rolled_back, on_failure=on_failure))
+    broken_status = [
+        ChoiceRule.StringEquals(status, dead) for dead in ("Failed", "OutOfService", "UpdateRollbackFailed")
+    ]
+    serves.add_choice(ChoiceRule.Or(broken_status), _explain("ExplainFailure", then=broken, on_failure=on_failure))
     serves.add_choice(ChoiceRule.NumericGreaterThanEquals("$.polls.count", settings.deployment.max_polls), stuck)
     serves.default_choice(wait)
     look.next(serves)
@@ -159,3 +228,72 @@ def _watch(settings: PipelineSettings, *, then: Any, on_failure: Any) -> Any:
     start = Pass("StartPolling", result={"count": 0}, result_path="$.polls")
     start.next(guard(look, logs=_LOGS, then=on_failure))
     return start
+
+
+def _explain(name: str, *, then: Any, on_failure: Any) -> Any:
+    """Why what was asked for does not serve, in words: the alarm that fired, or what SageMaker says."""
+    explain = Task(
+        name,
+        resource="arn:aws:states:::lambda:invoke",
+        parameters={
+            "FunctionName": "${ExplainDeploymentFunctionArn}",
+            "Payload": {"endpoint": "${EndpointName}", "config": "$.endpoint_config.name"},
+        },
+        result_selector={"cause": "$.Payload.cause"},
+        result_path="$.explanation",
+        timeout_seconds=90,
+        retry=function_retries(),
+    )
+    explain.next(then)
+    return guard(explain, logs="the log group of ${ExplainDeploymentFunctionArn}", then=on_failure)
+
+
+def _retire(settings: PipelineSettings) -> Any:
+    """The end of a good deployment: what served before the last few is deleted.
+
+    The model serves, so a failure here does not fail the deployment; it is told, and the next deployment tries again.
+    """
+    done = steps.Succeed("Deployed")
+    untidy = publish(
+        "NotRetired",
+        subject="topic-model: old models were not removed",
+        message="States.Format('Model {} is deployed; older ones could not be removed: {}', $.model_version, "
+        "$.failure_cause.text)",
+    )
+    untidy.add_catch(steps.Catch(error_equals=["States.ALL"], result_path="$.notify_error", next_step=done))
+    untidy.next(done)
+    retire = Task(
+        "RetireModels",
+        resource="arn:aws:states:::lambda:invoke",
+        parameters={
+            "FunctionName": "${RetireModelsFunctionArn}",
+            "Payload": {
+                "endpoint": "${EndpointName}",
+                "config": "$.endpoint_config.name",
+                "retained": settings.deployment.retained_models,
+            },
+        },
+        result_selector={"retired": "$.Payload.retired", "kept": "$.Payload.kept"},
+        result_path="$.retirement",
+        timeout_seconds=330,
+        retry=function_retries(),
+    )
+    cause = failure_cause("Retirement", then=untidy)
+    retire.add_catch(steps.Catch(error_equals=["States.ALL"], result_path="$.error", next_step=cause))
+    retire.next(done)
+    return retire
+
+
+def _fail() -> Any:
+    """The end of a deployment that failed: its error, and a cause that says in which state and why."""
+    failed = Fail("DeployFailed", error_path="$.error.Error", cause_path="$.notice.message")
+    tell = Pass(
+        "TellFailure",
+        parameters={
+            "message": "States.Format('{} failed: {} (logs: {})', $.failure.state, $.failure_cause.text, "
+            "$.failure.logs)"
+        },
+        result_path="$.notice",
+    )
+    tell.next(failed)
+    return failure_cause("", then=tell)

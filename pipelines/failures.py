@@ -91,13 +91,14 @@ def record_failure(state: str, *, logs: str, then: Any) -> Any:
 def failure_cause(scope: str, *, then: Any) -> Any:
     """States that put the cause of ``$.error`` in words at ``$.failure_cause.text``.
 
-    A failed job's cause is the whole answer of its describe call, and a function's is its error with a stack; people
-    need one line of it. A time-out has no cause at all.
+    A failed job's or execution's cause is the whole answer of its describe call, and a function's is its error with a
+    stack; people need one line of it. A time-out has no cause at all.
     """
     error = "$.error.Cause"
     present = steps.Choice(f"{scope}Cause?", comment="Which kind of cause the error carries")
     parse_job = _parse(f"{scope}JobCause", "FailureReason", then)
     parse_function = _parse(f"{scope}FunctionCause", "errorMessage", then)
+    parse_execution = _parse(f"{scope}ExecutionCause", "Cause", then)
     plain = Pass(f"{scope}PlainCause", parameters={"text": error}, result_path="$.failure_cause")
     plain.next(then)
     none = Pass(f"{scope}NoCause", parameters={"text": "no cause was given"}, result_path="$.failure_cause")
@@ -105,6 +106,16 @@ def failure_cause(scope: str, *, then: Any) -> Any:
     present.add_choice(ChoiceRule.IsPresent(error, False), none)
     present.add_choice(ChoiceRule.StringMatches(error, '{*"FailureReason":*}'), parse_job)
     present.add_choice(ChoiceRule.StringMatches(error, '{*"errorMessage":*}'), parse_function)
+    # An execution that was stopped or timed out may have no cause of its own.
+    present.add_choice(
+        ChoiceRule.And(
+            [
+                ChoiceRule.StringMatches(error, '{*"ExecutionArn":*}'),
+                ChoiceRule.StringMatches(error, '{*"Cause":*}'),
+            ]
+        ),
+        parse_execution,
+    )
     present.default_choice(plain)
     return present
 

@@ -1,4 +1,4 @@
-"""The definition as text, and the committed copy of it: ``python -m pipelines.render`` renews the copy."""
+"""The definitions as text, and the committed copies of them: ``python -m pipelines.render`` renews the copies."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 from pathlib import Path
 
 from pipelines.settings import DEFAULT_SETTINGS_PATH, PipelineSettings, load_settings
-from pipelines.training import build_training_workflow
+from pipelines.workflows import TRAINING, WORKFLOWS, Workflow
 
-RENDERED_PATH = Path(__file__).with_name("rendered") / "training.asl.json"
+RENDERED_PATH = TRAINING.rendered_path
 
 
-def render_definition(settings: PipelineSettings) -> str:
-    """The training workflow's definition as JSON: the same settings, the same bytes."""
-    return json.dumps(build_training_workflow(settings), indent=2, ensure_ascii=False) + "\n"
+def render_definition(settings: PipelineSettings, workflow: Workflow = TRAINING) -> str:
+    """A workflow's definition as JSON: the same settings, the same bytes."""
+    return json.dumps(workflow.build(settings), indent=2, ensure_ascii=False) + "\n"
 
 
 def write_definition(text: str, path: Path = RENDERED_PATH) -> Path:
@@ -30,4 +30,6 @@ def write_definition(text: str, path: Path = RENDERED_PATH) -> Path:
 
 
 if __name__ == "__main__":
-    write_definition(render_definition(load_settings(DEFAULT_SETTINGS_PATH)))
+    shipped = load_settings(DEFAULT_SETTINGS_PATH)
+    for each in WORKFLOWS.values():
+        write_definition(render_definition(shipped, each), each.rendered_path)

@@ -7,7 +7,6 @@ line, the key, the value and what was expected.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,6 +22,7 @@ from pipelines.algorithm_settings import (
     range_mistakes,
     settings_of_the_algorithm,
 )
+from pipelines.deployment_settings import DeploymentSettings
 from topic_model.errors import SettingsError
 from topic_model.settings import (
     CorpusSettings,
@@ -41,10 +41,6 @@ InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$")]
 
 def _defaults_of(section: type[StrictSettings]) -> Any:
     return Field(default_factory=lambda: section.from_mapping({}))
-
-
-MAX_ENDPOINT_POLLS = 1_000
-"""Polls of one deployment: some eleven history events each, of the 25,000 that an execution may have."""
 
 
 class JobSettings(StrictSettings):
@@ -101,30 +97,6 @@ class JobsSettings(StrictSettings):
     evaluate: JobSettings = _defaults_of(JobSettings)
     score: ScoreJobSettings = _defaults_of(ScoreJobSettings)
     build_neighbours: JobSettings = _defaults_of(JobSettings)
-
-
-class DeploymentSettings(StrictSettings):
-    """The endpoint, and how a new model takes it over."""
-
-    instance_type: InstanceType = "ml.m5.large"
-    instance_count: int = Field(1, ge=1, le=100)
-    strategy: Literal["all-at-once"] = "all-at-once"
-    poll_seconds: int = Field(2, ge=1, le=60)
-    timeout_seconds: int = Field(1_800, ge=600, le=28_800)
-
-    @property
-    def max_polls(self) -> int:
-        """Polls after which a deployment counts as stuck."""
-        return math.ceil(self.timeout_seconds / self.poll_seconds)
-
-    @model_validator(mode="after")
-    def _polls_fit_the_history(self) -> Self:
-        if self.max_polls > MAX_ENDPOINT_POLLS:
-            raise ValueError(
-                f"timeout_seconds {self.timeout_seconds} at a poll every {self.poll_seconds} s is {self.max_polls} "
-                f"polls; at most {MAX_ENDPOINT_POLLS} fit an execution's history: raise poll_seconds"
-            )
-        return self
 
 
 class WorkflowSettings(StrictSettings):

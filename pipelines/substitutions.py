@@ -11,6 +11,7 @@ from topic_model.errors import SettingsError
 
 SUBSTITUTIONS = (
     "Bucket",
+    "DeployWorkflowArn",
     "EndpointName",
     "ImageUri",
     "JobRoleArn",
@@ -21,7 +22,16 @@ SUBSTITUTIONS = (
     "SmokeTestFunctionArn",
     "ValidateRequestFunctionArn",
 )
-"""Names that appear as ``${Name}`` in the definition, as CloudFormation's DefinitionSubstitutions writes them."""
+"""Names that appear as ``${Name}`` in the training definition, as a stack's DefinitionSubstitutions writes them."""
+
+DEPLOY_SUBSTITUTIONS = (
+    "Bucket",
+    "EndpointName",
+    "ExplainDeploymentFunctionArn",
+    "NotificationTopicArn",
+    "RetireModelsFunctionArn",
+)
+"""Those of the Deploy definition."""
 
 _NAME = re.compile(r"\$\{([A-Za-z0-9]+)\}")
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines import jobs
-from pipelines.deployment import deploy
-from pipelines.failures import failure_cause, function_retries, guard, notify_failure, publish
+from pipelines.deployment import OVERHEAD_SECONDS
+from pipelines.failures import failure_cause, function_retries, guard, notify_failure, publish, retry
 from pipelines.sdk import ChoiceRule, Fail, Map, Pass, Task, graph, steps
 from pipelines.settings import PipelineSettings
 
@@ -42,9 +42,9 @@ def build_training_workflow(settings: PipelineSettings) -> dict[str, Any]:
     smoke_test.next(notify)
 
     to_deploy = steps.Choice("Deploy?", comment="The request may ask for a model and lookups without an endpoint")
-    to_deploy.add_choice(
-        ChoiceRule.BooleanEquals("$.plan.deploy", True), deploy(settings, then=smoke_test, on_failure=failure)
-    )
+    deploy = guarded(_deploy(settings), "the execution's own history, and /aws/sagemaker/Endpoints/${EndpointName}")
+    deploy.next(smoke_test)
+    to_deploy.add_choice(ChoiceRule.BooleanEquals("$.plan.deploy", True), deploy)
     to_deploy.default_choice(notify)
 
     accepted = [
@@ -190,6 +190,29 @@ def _publish_lookups() -> Any:
         result_path="$.published",
         # Lambda's own limit is 900 seconds.
         seconds=930,
+    )
+
+
+def _deploy(settings: PipelineSettings) -> Any:
+    """The Deploy workflow, waited for: a new model that goes back by itself has failed here."""
+    return Task(
+        "Deploy",
+        resource="arn:aws:states:::states:startExecution.sync:2",
+        parameters={
+            "StateMachineArn": "${DeployWorkflowArn}",
+            "Name": jobs.job_name("deploy"),
+            "Input": {
+                "prefix": "$.plan.prefix",
+                "model": {"name": "$.lookup_model.name"},
+                "model_version": "$.published.model_version",
+                # Step Functions' console links the two executions by it.
+                "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": "$$.Execution.Id",
+            },
+        },
+        result_selector={"execution": "$.ExecutionArn", "config": "$.Output.endpoint_config.name"},
+        result_path="$.deployment",
+        timeout_seconds=settings.deployment.timeout_seconds + OVERHEAD_SECONDS + 60,
+        retry=[retry(["StepFunctions.ThrottlingException"], attempts=4, seconds=2, max_seconds=60)],
     )
 
 

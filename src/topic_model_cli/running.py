@@ -80,12 +80,12 @@ class _Server:
 def _run(plan: RunPlan, server: _Server, console: Console) -> None:
     with ThreadPoolExecutor(max_workers=1) as pool:
         # The SDK that builds the definition takes seconds to import, the server seconds to start: both at once.
-        building = pool.submit(_build_definition, plan.settings)
+        building = pool.submit(_build_definitions, plan.settings)
         config = _local_aws(server, plan.port, console)
-        template = building.result()
+        templates = building.result()
     history: StateHistory | None = None
     try:
-        definition = _start(plan, config, template, console)
+        definition = _start(plan, config, templates, console)
         history = StateHistory(definition)
         described = _follow(config, _arn(plan, config), history, console)
     except Exception as error:
@@ -147,26 +147,47 @@ def _bucket(config: LocalConfig) -> str:
     return stacks.bucket_name(config)
 
 
-def _build_definition(settings: PipelineSettings) -> dict[str, Any]:
+def _build_definitions(settings: PipelineSettings) -> dict[str, dict[str, Any]]:
+    """The workflows' definitions by the names of their state machines; a laptop waits less than AWS."""
+    from pipelines.deployment import build_deploy_workflow
+    from pipelines.deployment_settings import on_a_laptop
     from pipelines.training import build_training_workflow
 
-    return build_training_workflow(settings)
+    here = settings.model_copy(update={"deployment": on_a_laptop(settings.deployment)})
+    return {
+        stacks.DEPLOY_MACHINE: build_deploy_workflow(here),
+        stacks.STATE_MACHINE: build_training_workflow(here),
+    }
 
 
-def _start(plan: RunPlan, config: LocalConfig, template: Mapping[str, Any], console: Console) -> dict[str, Any]:
-    """Deploy, upload and start; the deployed definition."""
+def _start(
+    plan: RunPlan, config: LocalConfig, templates: Mapping[str, Mapping[str, Any]], console: Console
+) -> dict[str, Any]:
+    """Deploy, upload and start; the deployed definition of the training workflow."""
     from pipelines.substitutions import names_used, substitute
 
     execution.check_name_is_free(config, stacks.state_machine_arn(config), plan.name)
     stack = stacks.ensure_stack(config)
-    names = {name: value for name, value in stack.substitutions().items() if name in names_used(template)}
-    definition = substitute(template, names)
-    machine = stacks.ensure_state_machine(config, stack, definition)
+    definitions = {}
+    for machine, template in templates.items():
+        names = {name: value for name, value in stack.substitutions().items() if name in names_used(template)}
+        definitions[machine] = substitute(template, names)
+        stacks.ensure_state_machine(config, stack, definitions[machine], machine)
     exports = upload_exports(config, stack.bucket, f"exports/{plan.name}", plan.exports)
     channels = ", ".join(plan.exports.channels)
     console.print(f"run {plan.name}: {len(plan.exports.files)} file(s) of {channels}", soft_wrap=True)
-    execution.start(config, machine, plan.name, {"exports": exports, "deploy": plan.deploy})
-    return definition
+    if plan.deploy:
+        console.print(_how_it_deploys(plan.settings), soft_wrap=True)
+    execution.start(config, stacks.state_machine_arn(config), plan.name, {"exports": exports, "deploy": plan.deploy})
+    return definitions[stacks.STATE_MACHINE]
+
+
+def _how_it_deploys(settings: PipelineSettings) -> str:
+    from pipelines.deployment_settings import on_a_laptop
+
+    asked, here = settings.deployment, on_a_laptop(settings.deployment)
+    told = f"deploys by {here.strategy} and bakes {here.bake_seconds} s a step"
+    return told if here == asked else f"{told} (on AWS, by the settings: {asked.bake_seconds} s)"
 
 
 def _follow(config: LocalConfig, arn: str, history: StateHistory, console: Console) -> dict[str, Any]:

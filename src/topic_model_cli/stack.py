@@ -25,12 +25,15 @@ PREFIX = "topic-model-local"
 ENDPOINT_NAME = PREFIX
 LOOKUP_TABLE = f"{PREFIX}-lookups"
 STATE_MACHINE = f"{PREFIX}-training"
+DEPLOY_MACHINE = f"{PREFIX}-deploy"
 
 FUNCTIONS = {
     "validate-request": "validate_request",
     "read-evaluation": "read_evaluation",
     "publish-lookups": "publish_lookups",
     "smoke-test": "smoke_test",
+    "explain-deployment": "explain_deployment",
+    "retire-models": "retire_models",
 }
 """A function's name after the prefix, to the module of ``workflow_functions`` whose ``handler`` it runs."""
 
@@ -50,20 +53,24 @@ class Stack:
     topic_arn: str
     job_role_arn: str
     workflow_role_arn: str
+    deploy_machine_arn: str
     function_arns: Mapping[str, str]
     """By the function's name without the stack's prefix."""
 
     def substitutions(self) -> dict[str, str]:
-        """The values for the ``${Name}`` places of the workflow's definition."""
+        """The values for the ``${Name}`` places of the workflows' definitions."""
         return {
             "Bucket": self.bucket,
+            "DeployWorkflowArn": self.deploy_machine_arn,
             "EndpointName": self.endpoint_name,
+            "ExplainDeploymentFunctionArn": self.function_arns["explain-deployment"],
             "ImageUri": self.image_uri,
             "JobRoleArn": self.job_role_arn,
             "LookupTableName": self.lookup_table,
             "NotificationTopicArn": self.topic_arn,
             "PublishLookupsFunctionArn": self.function_arns["publish-lookups"],
             "ReadEvaluationFunctionArn": self.function_arns["read-evaluation"],
+            "RetireModelsFunctionArn": self.function_arns["retire-models"],
             "SmokeTestFunctionArn": self.function_arns["smoke-test"],
             "ValidateRequestFunctionArn": self.function_arns["validate-request"],
         }
@@ -100,6 +107,7 @@ def ensure_stack(config: LocalConfig, *, package: Path | None = None) -> Stack:
         topic_arn=topic,
         job_role_arn=job_role,
         workflow_role_arn=workflow_role,
+        deploy_machine_arn=state_machine_arn(config, DEPLOY_MACHINE),
         function_arns=functions,
     )
 
@@ -109,19 +117,21 @@ def bucket_name(config: LocalConfig) -> str:
     return f"{PREFIX}-{config.account}"
 
 
-def state_machine_arn(config: LocalConfig) -> str:
-    """The ARN that the training workflow has, whether it exists yet or not."""
-    return f"arn:aws:states:{config.region}:{config.account}:stateMachine:{STATE_MACHINE}"
+def state_machine_arn(config: LocalConfig, name: str = STATE_MACHINE) -> str:
+    """The ARN that a workflow has (the training workflow by default), whether it exists yet or not."""
+    return f"arn:aws:states:{config.region}:{config.account}:stateMachine:{name}"
 
 
-def ensure_state_machine(config: LocalConfig, stack: Stack, definition: Mapping[str, Any]) -> str:
-    """Create the training workflow, or give it this definition; its ARN."""
+def ensure_state_machine(
+    config: LocalConfig, stack: Stack, definition: Mapping[str, Any], name: str = STATE_MACHINE
+) -> str:
+    """Create a workflow, or give it this definition; its ARN."""
     states = config.client("stepfunctions")
-    arn = state_machine_arn(config)
+    arn = state_machine_arn(config, name)
     text = json.dumps(definition)
     current = _found(lambda: states.describe_state_machine(stateMachineArn=arn), "StateMachineDoesNotExist")
     if current is None:
-        created = states.create_state_machine(name=STATE_MACHINE, definition=text, roleArn=stack.workflow_role_arn)
+        created = states.create_state_machine(name=name, definition=text, roleArn=stack.workflow_role_arn)
         return str(created["stateMachineArn"])
     if current["definition"] != text or current["roleArn"] != stack.workflow_role_arn:
         states.update_state_machine(stateMachineArn=arn, definition=text, roleArn=stack.workflow_role_arn)

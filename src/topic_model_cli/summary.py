@@ -457,10 +457,11 @@ def _channels(prepared: Path) -> Iterator[ChannelQuality]:
 
 
 def _endpoint(events: list[dict[str, Any]]) -> str | None:
-    """The name that the last successful task of an endpoint used."""
+    """The name that the smoke test was given: the endpoint is deployed by an execution of its own."""
     for event in reversed(events):
         details = event.get("taskScheduledEventDetails") or {}
         parameters = json.loads(details.get("parameters") or "{}")
-        if isinstance(parameters, dict) and parameters.get("EndpointName"):
-            return str(parameters["EndpointName"])
+        payload = parameters.get("Payload") if isinstance(parameters, dict) else None
+        if isinstance(payload, dict) and payload.get("endpoint"):
+            return str(payload["endpoint"])
     return None

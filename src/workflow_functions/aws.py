@@ -13,8 +13,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 _URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", re.DOTALL)
@@ -31,6 +33,18 @@ def s3() -> S3Client:
 def dynamodb() -> DynamoDBClient:
     """The DynamoDB client; as many connections as publishing has threads."""
     return boto3.client("dynamodb", config=_CONFIG.merge(Config(max_pool_connections=16)))
+
+
+@functools.cache
+def sagemaker() -> SageMakerClient:
+    """The SageMaker client."""
+    return boto3.client("sagemaker", config=_CONFIG)
+
+
+@functools.cache
+def cloudwatch() -> CloudWatchClient:
+    """The CloudWatch client."""
+    return boto3.client("cloudwatch", config=_CONFIG)
 
 
 @functools.cache

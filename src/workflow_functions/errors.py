@@ -23,3 +23,7 @@ class PublishConflictError(TopicModelError):
 
 class SmokeTestError(TopicModelError):
     """The endpoint does not answer as the model just deployed should."""
+
+
+class RetirementError(TopicModelError):
+    """Old models are not removed, because the endpoint does not serve what it should."""

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.render import RENDERED_PATH
 from pipelines.states import all_states
-from pipelines.substitutions import SUBSTITUTIONS, names_used, substitute
+from pipelines.substitutions import DEPLOY_SUBSTITUTIONS, SUBSTITUTIONS, names_used, substitute
+from pipelines.workflows import DEPLOY, TRAINING, Workflow
 from topic_model.errors import SettingsError
 from workflow_functions.validate_request import job_prefix
 
@@ -44,10 +44,14 @@ def resources() -> dict[str, Any]:
     return found
 
 
+def rendered(workflow: Workflow) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(workflow.rendered_path.read_text(encoding="utf-8"))
+    return found
+
+
 @pytest.fixture(scope="module")
 def definition() -> dict[str, Any]:
-    rendered: dict[str, Any] = json.loads(RENDERED_PATH.read_text(encoding="utf-8"))
-    return rendered
+    return rendered(TRAINING)
 
 
 def test_the_template_passes_cfn_lint() -> None:
@@ -57,23 +61,31 @@ def test_the_template_passes_cfn_lint() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_stack_gives_every_name_that_the_definition_uses(
-    resources: dict[str, Any], definition: dict[str, Any]
+MACHINES = {"TrainingWorkflow": TRAINING, "DeployWorkflow": DEPLOY}
+
+
+@pytest.mark.parametrize(("machine", "workflow"), MACHINES.items())
+def test_the_stack_gives_every_name_that_a_definition_uses(
+    resources: dict[str, Any], machine: str, workflow: Workflow
 ) -> None:
     """A name that one of them lacks would deploy a definition with ``${Name}`` in it."""
-    given = set(resources["TrainingWorkflow"]["Properties"]["DefinitionSubstitutions"])
-    assert given == names_used(definition) == set(SUBSTITUTIONS)
+    given = set(resources[machine]["Properties"]["DefinitionSubstitutions"])
+    assert given == names_used(rendered(workflow)) == set(workflow.substitutions)
 
 
-def test_the_stack_deploys_the_rendered_definition(resources: dict[str, Any]) -> None:
-    """The committed file is what is deployed, not a copy."""
-    assert ROOT / resources["TrainingWorkflow"]["Properties"]["DefinitionS3Location"] == RENDERED_PATH
+@pytest.mark.parametrize(("machine", "workflow"), MACHINES.items())
+def test_the_stack_deploys_the_rendered_definitions(
+    resources: dict[str, Any], machine: str, workflow: Workflow
+) -> None:
+    """The committed files are what is deployed, not copies."""
+    assert ROOT / resources[machine]["Properties"]["DefinitionS3Location"] == workflow.rendered_path
 
 
 def test_every_function_is_in_the_package(resources: dict[str, Any]) -> None:
     """Each function's handler is a module of ours, its time limit is within the state's, and each has its own role."""
     functions = {name: r["Properties"] for name, r in resources.items() if r["Type"] == "AWS::Lambda::Function"}
-    assert set(functions) == {name.removesuffix("Arn") for name in SUBSTITUTIONS if name.endswith("FunctionArn")}
+    names = {*SUBSTITUTIONS, *DEPLOY_SUBSTITUTIONS}
+    assert set(functions) == {name.removesuffix("Arn") for name in names if name.endswith("FunctionArn")}
     for properties in functions.values():
         module, _, handler = properties["Handler"].rpartition(".")
         assert (ROOT / "src" / f"{module.replace('.', '/')}.py").is_file()
@@ -81,39 +93,45 @@ def test_every_function_is_in_the_package(resources: dict[str, Any]) -> None:
     assert len({json.dumps(properties["Role"]) for properties in functions.values()}) == len(functions)
 
 
-def test_a_state_waits_longer_than_its_function_may_take(resources: dict[str, Any], definition: dict[str, Any]) -> None:
+@pytest.mark.parametrize("workflow", MACHINES.values(), ids=lambda workflow: workflow.name)
+def test_a_state_waits_longer_than_its_function_may_take(resources: dict[str, Any], workflow: Workflow) -> None:
     """Otherwise the state would time out while its function still writes."""
-    for name, state in all_states(definition):
+    for name, state in all_states(rendered(workflow)):
         function = state.get("Parameters", {}).get("FunctionName", "")
         if function:
             limit = resources[function[2:-4]]["Properties"]["Timeout"]
             assert state["TimeoutSeconds"] > limit, name
 
 
-def test_the_workflow_may_call_what_its_states_call(resources: dict[str, Any], definition: dict[str, Any]) -> None:
-    """Each SageMaker call of a state is allowed by the workflow's role, and so are describing and stopping its job."""
-    (policy,) = resources["WorkflowRole"]["Properties"]["Policies"]
+@pytest.mark.parametrize(("role", "workflow"), [("WorkflowRole", TRAINING), ("DeployRole", DEPLOY)])
+def test_a_workflow_may_call_what_its_states_call(resources: dict[str, Any], role: str, workflow: Workflow) -> None:
+    """Each call of a state is allowed by the workflow's role, and so are describing and stopping what it waits for."""
+    (policy,) = resources[role]["Properties"]["Policies"]
     allowed = {
         action
         for statement in policy["PolicyDocument"]["Statement"]
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
     }
-    for _, state in all_states(definition):
-        called = re.fullmatch(r"arn:aws:states:::(?:aws-sdk:)?sagemaker:(\w+?)(\.sync)?", state.get("Resource", ""))
-        if called is None:
+    calls = set()
+    for _, state in all_states(rendered(workflow)):
+        found = re.fullmatch(r"arn:aws:states:::(?:aws-sdk:)?(\w+):(\w+?)(\.sync(?::2)?)?", state.get("Resource", ""))
+        if found is None:
             continue
-        action = called[1][0].upper() + called[1][1:]
-        verbs = ("Create", "Describe", "Stop") if called[2] else ("",)
-        for verb in verbs:
-            wanted = action.replace("Create", verb, 1) if verb else action
-            assert f"sagemaker:{wanted}" in allowed
+        service, action = found[1], found[2][0].upper() + found[2][1:]
+        calls.add(f"lambda:{action}Function" if service == "lambda" else f"{service}:{action}")
+        if found[3]:
+            verb = "Start" if service == "states" else "Create"
+            calls |= {f"{service}:{action.replace(verb, waiting, 1)}" for waiting in ("Describe", "Stop")}
+    assert calls <= allowed
+    assert len(calls) > 5
 
 
-def test_the_workflow_may_only_touch_names_of_its_own(resources: dict[str, Any]) -> None:
-    """What an execution creates begins with what the role's resources are held to."""
-    text = json.dumps(resources["WorkflowRole"])
-    patterns = re.findall(r"(?:-job|model|endpoint-config)/([^\"]*)", text)
-    assert len(patterns) == 7
+def test_the_workflows_may_only_touch_names_of_their_own(resources: dict[str, Any]) -> None:
+    """What an execution creates begins with what the roles' resources are held to."""
+    roles = ("WorkflowRole", "DeployRole", "RetireModelsRole", "ExplainDeploymentRole")
+    text = json.dumps([resources[role] for role in roles])
+    patterns = re.findall(r"(?:-job/|model/|endpoint-config/|alarm:)([^\"]*)", text)
+    assert len(patterns) == 11
     assert set(patterns) == {"tm-*"}
     assert job_prefix("nightly").startswith("tm-")
 
@@ -131,6 +149,7 @@ def test_nothing_is_public_and_nothing_is_unencrypted(resources: dict[str, Any])
 def test_no_policy_allows_everything(resources: dict[str, Any]) -> None:
     """No statement allows all actions, and only calls that take no resource have all resources."""
     without_resource = ("logs:", "xray:", "ecr:GetAuthorizationToken", "cloudwatch:PutMetricData")
+    without_resource += ("sagemaker:ListEndpointConfigs",)
     for name, resource in resources.items():
         for policy in resource.get("Properties", {}).get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:

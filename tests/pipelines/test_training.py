@@ -89,7 +89,7 @@ def test_every_state_of_the_architecture_is_there(definition: dict[str, Any]) ->
     promised = {
         *("ValidateRequest", "Prepare", "BuildCorpus", "Tune?", "Tune", "Train", "Evaluate", "Accept?", "Rejected"),
         *("CreateScoringModel", "ScoreCampaigns", "BuildNeighbours", "CreateLookupModel", "PublishLookups", "Deploy?"),
-        *("CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "SmokeTest", "Notify", "NotifyFailure"),
+        *("Deploy", "SmokeTest", "Notify", "NotifyFailure"),
     }
     assert promised <= states
 

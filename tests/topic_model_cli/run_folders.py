@@ -107,7 +107,7 @@ def good_history() -> History:
     _begin(history)
     history.state("Train", "Task", 5.0, parameters={"TrainingJobName": "job-train-1"})
     for look in range(2):
-        history.state("Look", "Task", 0.1, parameters={"EndpointName": "the-endpoint"})
+        history.state("Look", "Task", 0.1, parameters={"Payload": {"endpoint": "the-endpoint"}})
         history.state("Ready?", "Choice")
         if look == 0:
             history.state("Wait", "Wait", 2.0)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from topic_model_cli.stack import FUNCTIONS
 from workflow_functions.package import package_functions
 
-HANDLERS = ("validate_request", "read_evaluation", "publish_lookups", "smoke_test")
+HANDLERS = tuple(FUNCTIONS.values())
 
 _IMPORT_FROM_ZIP = """
 import sys

@@ -1,0 +1,101 @@
+"""The Deploy workflow as a value, and the settings that it is made of."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pipelines.deployment import ENDPOINT_TAG, build_deploy_workflow
+from pipelines.deployment_alarms import alarm_names
+from pipelines.deployment_settings import on_a_laptop
+from pipelines.render import render_definition
+from pipelines.settings import load_settings, parse_settings
+from pipelines.workflows import DEPLOY
+from workflow_functions import explain_deployment, retire_models
+
+State = dict[str, Any]
+
+
+def states(text: str = "") -> State:
+    found: State = build_deploy_workflow(parse_settings(text))["States"]
+    return found
+
+
+def test_the_rendered_file_is_up_to_date() -> None:
+    """What is deployed is what the builder makes; renew it with ``topic-model pipeline render``."""
+    assert DEPLOY.rendered_path.read_text(encoding="utf-8") == render_definition(load_settings(), DEPLOY)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "deployment: {strategy: linear, instance_count: 6, step_instances: 2, timeout_seconds: 7_200}",
+        "deployment: {strategy: all-at-once, instance_count: 1, bake_seconds: 0}",
+        "deployment: {keep_instance_count: true, capture_percent: 0}",
+    ],
+)
+def test_the_definition_passes_every_check(text: str) -> None:
+    """Whatever the settings turn on or off, the definition stays valid, on AWS and on a laptop."""
+    settings = parse_settings(text)
+    here = settings.model_copy(update={"deployment": on_a_laptop(settings.deployment)})
+    assert DEPLOY.check(DEPLOY.build(settings)) == DEPLOY.check(DEPLOY.build(here)) == []
+
+
+def test_the_settings_are_the_deployments() -> None:
+    """Canary size, bake, termination wait and the alarms that roll back are in the update that SageMaker gets."""
+    config = states("deployment: {instance_count: 4, step_instances: 2, bake_seconds: 900, timeout_seconds: 7_200}")[
+        "UpdateEndpoint"
+    ]["Parameters"]["DeploymentConfig"]
+    assert config["BlueGreenUpdatePolicy"] == {
+        "TrafficRoutingConfiguration": {
+            "Type": "CANARY",
+            "WaitIntervalInSeconds": 900,
+            "CanarySize": {"Type": "INSTANCE_COUNT", "Value": 2},
+        },
+        "TerminationWaitInSeconds": 300,
+        "MaximumExecutionTimeoutInSeconds": 7_200,
+    }
+    assert [alarm["AlarmName.$"] for alarm in config["AutoRollbackConfiguration"]["Alarms"]] == [
+        "$.alarms.errors",
+        "$.alarms.latency",
+        "$.alarms.confidence",
+    ]
+
+
+def test_the_alarms_watch_the_new_fleet_alone() -> None:
+    """SageMaker's metrics by the new configuration's name, latency in microseconds; missing data are no failure."""
+    found = states("deployment: {alarms: {max_latency_p99_ms: 250}}")
+    for name in ("AlarmOnErrors", "AlarmOnLatency"):
+        for query in found[name]["Parameters"]["Metrics"]:
+            if "MetricStat" in query:
+                dimensions = query["MetricStat"]["Metric"]["Dimensions"]
+                assert {"Name": "EndpointConfigName", "Value.$": "$.endpoint_config.name"} in dimensions
+    assert found["AlarmOnLatency"]["Parameters"]["Threshold"] == 250_000
+    alarms = [state for name, state in found.items() if name.startswith("AlarmOn") and state["Type"] == "Task"]
+    assert {alarm["Parameters"]["TreatMissingData"] for alarm in alarms} == {"notBreaching"}
+    assert len(alarms) == len(alarm_names())
+
+
+def test_the_functions_know_the_workflows_names() -> None:
+    """Alarms, and the tag by which configurations are found, are called the same in both places."""
+    assert tuple(alarm_names()) == explain_deployment.ALARM_KINDS
+    assert retire_models.ENDPOINT_TAG == ENDPOINT_TAG
+    assert "{}-errors" in alarm_names()["errors"]
+
+
+def test_a_laptop_waits_less_and_never_longer() -> None:
+    """Waits become short, limits and strategy stay; what is shorter already stays too."""
+    settings = parse_settings("deployment: {alarms: {max_error_share: 0.3}}").deployment
+    here = on_a_laptop(settings)
+    assert (here.bake_seconds, here.alarms.period_seconds, here.alarms.datapoints) == (10, 10, 1)
+    assert (here.strategy, here.instance_count, here.alarms.max_error_share) == ("canary", 2, 0.3)
+    assert on_a_laptop(here) == here
+
+
+def test_nothing_of_the_account_is_in_it() -> None:
+    """The definition names no account, region or bucket."""
+    text = json.dumps(build_deploy_workflow(load_settings()))
+    assert "us-east-1" not in text and "123456789012" not in text
