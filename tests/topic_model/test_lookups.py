@@ -337,7 +337,7 @@ def _lists_of(row: dict[str, Any]) -> list[list[dict[str, Any]]]:
 
 
 def test_contributions_add_up_to_the_similarity(rows: dict[str, dict[str, Any]]) -> None:
-    """Terms, related terms, topics and the rest of each are the whole of a similarity, to its last decimal, and none is negative."""
+    """Terms, related terms, topics and the rest of each are the whole of it, to the last decimal; none is negative."""
     for row in rows.values():
         for similar in joined.from_iterable(_lists_of(row)):
             parts = similar["contributions"]
