@@ -21,6 +21,8 @@ from benchmarks.engine.measure import Results, commit, measure_all, tfidf
 from benchmarks.engine.trainers import OPTIONAL, OURS, trainers
 from benchmarks.engine.verdicts import Verdict, against_peers, medians, training_table
 
+BUSY = 2.5
+"""Load average above which more was going on than one training of two threads."""
 LIBRARIES = "gensim", "tomotopy", "scikit-learn", "numpy", "numba"
 
 
@@ -90,8 +92,11 @@ def _trainings(arguments: argparse.Namespace) -> list[Verdict]:
             f"{len(corpus.terms):,} terms, {int(corpus.counts.sum()):,} words; K = {corpus.num_topics}; "
             f"medians of seeds {', '.join(map(str, arguments.seeds))}"
         )
+        load = max((each.load for rows in whole.values() for each in rows), default=0.0)
         rows = "all of one run" if len(runs) == 1 else f"of {len(runs)} runs, NOT of one"
         print(f"rows {rows}: " + ", ".join(f"{of} at {when}" for of, when in sorted(runs, key=lambda run: run[1])))
+        if load > BUSY:
+            print(f"the machine was busy with other work (load average up to {load:.1f}): times compare badly")
         print(training_table(measured, tfidf(corpus, arguments.work)))
         if arguments.judge in measured:
             verdicts += against_peers(corpus.name, arguments.judge, measured)

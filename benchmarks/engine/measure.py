@@ -28,7 +28,11 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 
 @dataclass(frozen=True)
 class Result:
-    """One training: seconds of training alone, of the whole process, peak resident memory, and the yardsticks."""
+    """One training: seconds of training alone, of the whole process, peak resident memory, and the yardsticks.
+
+    ``load`` is the machine's load average of the minute before: above the threads of the training before, the clock
+    tells of other processes, too.
+    """
 
     corpus: str
     corpus_hash: str
@@ -37,6 +41,7 @@ class Result:
     seed: int
     commit: str
     run: str
+    load: float
     seconds: float
     cpu_seconds: float
     process_seconds: float
@@ -81,6 +86,7 @@ def measure(corpus: EngineCorpus, path: Path, trainer: str, seed: int, run: str)
         topics = Path(scratch) / "beta.npy"
         command = [sys.executable, "-m", "benchmarks.engine.train_once", str(path), trainer, str(seed), str(topics)]
         printed = Path(scratch) / "printed"
+        load = os.getloadavg()[0]
         began = time.perf_counter()
         with printed.open("wb") as stream:
             environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(THREADS))}
@@ -98,6 +104,7 @@ def measure(corpus: EngineCorpus, path: Path, trainer: str, seed: int, run: str)
         seed,
         commit(),
         run,
+        load,
         timed["seconds"],
         timed["cpu_seconds"],
         process_seconds,

@@ -20,6 +20,7 @@ import orjson
 from sklearn.decomposition import NMF, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
 from sklearn.preprocessing import normalize
+from threadpoolctl import threadpool_limits
 
 from benchmarks.engine.verdicts import Verdict, above, table
 from topic_model.algorithms import DEFAULT_ALGORITHM, algorithm
@@ -47,7 +48,9 @@ def compare(exports: Sequence[Path], seeds: Sequence[int]) -> list[Verdict]:
     for export in exports:
         name = export.name.partition(".")[0]
         with tempfile.TemporaryDirectory(prefix="topic-model-retrieval-") as work:
-            found = {method: _medians(runs) for method, runs in precisions(export, Path(work), seeds).items()}
+            with threadpool_limits(1):  # products of this size gain nothing from a second thread
+                runs_of = precisions(export, Path(work), seeds)
+            found = {method: _medians(runs) for method, runs in runs_of.items()}
         print(f"\n{name}: medians of seeds {', '.join(map(str, seeds))}")
         header = ("similarity", *(f"precision@{depth}" for depth in DEPTHS))
         print(table(header, [(method, *(f"{value:.3f}" for value in values)) for method, values in found.items()]))

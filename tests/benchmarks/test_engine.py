@@ -16,7 +16,7 @@ from benchmarks.engine.retrieval import Truth
 from benchmarks.engine.trainers import GENSIM, OURS, TOMOTOPY
 from benchmarks.engine.verdicts import above, against_peers, medians, training_table
 
-RESULT = Result("bbc", "0" * 12, 20, OURS, 0, "abc", "now", 2.0, 3.0, 4.0, 100.0, -6.5, 0.2, 0.8, 0.9)
+RESULT = Result("bbc", "0" * 12, 20, OURS, 0, "abc", "now", 0.5, 2.0, 3.0, 4.0, 100.0, -6.5, 0.2, 0.8, 0.9)
 
 
 def _lines(ours: Result, gensim: Result, tomotopy: Result) -> list[str]:
