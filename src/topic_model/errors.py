@@ -33,6 +33,10 @@ class NoKnownTermsError(TopicModelError):
     terms: tuple[str, ...] = ()
 
 
+class TrainingError(TopicModelError):
+    """An algorithm ended in parameters that are no topic model."""
+
+
 class CheckpointError(TopicModelError):
     """A checkpoint is damaged or belongs to another corpus or other settings."""
 

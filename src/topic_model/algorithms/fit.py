@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import topic_model
 from topic_model.algorithms import DEFAULT_ALGORITHM, algorithm
 from topic_model.algorithms.base import (
     Algorithm,
     AlgorithmSettings,
+    Posterior,
     Scratch,
     ShouldStop,
     State,
@@ -34,7 +37,7 @@ from topic_model.algorithms.checkpoint import (
 from topic_model.bags import Bags, BagSource
 from topic_model.bounds import bound_per_word
 from topic_model.corpus import AnyCorpus
-from topic_model.errors import CorpusError, SettingsError
+from topic_model.errors import CorpusError, SettingsError, TrainingError
 from topic_model.model import TopicModel
 from topic_model.settings import TextSettings
 from topic_model.vocabulary import Vocabulary
@@ -114,6 +117,7 @@ def fit(
         SettingsError: an unknown algorithm, or settings of another one.
         CorpusError: fewer campaigns or terms than topics.
         CheckpointError: the checkpoint is damaged, or of another corpus, other settings or another algorithm.
+        TrainingError: the algorithm's posterior is not one.
     """
     chosen = algorithm(algorithm_name)
     if not isinstance(settings, chosen.settings_class):
@@ -132,6 +136,7 @@ def fit(
 
     def model_of(state: State) -> TopicModel:
         posterior = chosen.posterior(settings, state)
+        _check(algorithm_name, posterior, (num_topics, source.n_terms))
         return TopicModel(vocabulary, posterior.lambda_, posterior.alpha, posterior.eta, text_settings)
 
     with _folder(checkpoints) as folder:
@@ -152,6 +157,19 @@ def fit(
             if report:
                 report(training.done, time.monotonic() - began, training.state)
         return model_of(training.state)
+
+
+def _check(name: str, posterior: Posterior, shape: tuple[int, int]) -> None:
+    """Refuse what is no posterior before it becomes an artifact: NaN in one topic is NaN in every fingerprint."""
+    found = (posterior.lambda_.shape, posterior.alpha.shape)
+    if found != (shape, shape[:1]):
+        raise TrainingError(f"{name} ended in lambda and alpha of the shapes {found}; expected {shape} and {shape[:1]}")
+    wrong = int((~((posterior.lambda_ > 0) & (posterior.lambda_ < np.inf))).sum())
+    if wrong or not (np.isfinite(posterior.alpha) & (posterior.alpha > 0)).all():
+        raise TrainingError(
+            f"{name} ended in {wrong} parameters of {posterior.lambda_.size} that are not finite and above 0; "
+            "raise eta, or lower the corpus's counts"
+        )
 
 
 class _Training:

@@ -16,11 +16,11 @@ import pytest
 from tests.topic_model.algorithms.counting import PLACE, ShuffleSettings
 from topic_model.algorithms import ALGORITHMS, DEFAULT_ALGORITHM, algorithm
 from topic_model.algorithms import fit as fitting
-from topic_model.algorithms.base import AlgorithmSettings, resolve_num_topics
+from topic_model.algorithms.base import AlgorithmSettings, Posterior, resolve_num_topics
 from topic_model.algorithms.checkpoint import CHECKPOINT_NAME
 from topic_model.algorithms.fit import PassReport, fit, fit_corpus
 from topic_model.corpus import Corpus
-from topic_model.errors import CheckpointError, CorpusError, DamagedCheckpointError, SettingsError
+from topic_model.errors import CheckpointError, CorpusError, DamagedCheckpointError, SettingsError, TrainingError
 from topic_model.model import TopicModel
 
 SHUFFLE = ShuffleSettings(num_topics=4, threads=1)
@@ -292,6 +292,25 @@ def test_more_topics_than_campaigns_or_terms_names_both(name: str, corpus_of: Ca
     for number in (3, 50, 1):
         with pytest.raises(CorpusError, match=told.format(number)):
             fit_corpus(corpus, name, _settings(name, num_topics=number))
+
+
+@pytest.mark.parametrize(
+    ("posterior", "told"),
+    [
+        (Posterior(np.full((4, 3), 1.0), np.ones(4), 0.1), r"of the shapes \(\(4, 3\), \(4,\)\); expected \(4, "),
+        (None, r"shuffle ended in 1 parameters of \d+ that are not finite and above 0"),
+    ],
+)
+def test_what_is_no_posterior_is_refused(
+    posterior: Posterior | None, told: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An algorithm's NaN or a wrong shape stops there, and not in somebody's fingerprint."""
+    if posterior is None:
+        posterior = Posterior(np.ones((4, len(corpus.vocabulary))), np.ones(4), 0.1)
+        posterior.lambda_[2, 3] = np.nan
+    monkeypatch.setattr("tests.topic_model.algorithms.counting.Shuffle.posterior", lambda *_: posterior)
+    with pytest.raises(TrainingError, match=told):
+        fit_corpus(corpus, "shuffle", SHUFFLE)
 
 
 @pytest.mark.parametrize(
