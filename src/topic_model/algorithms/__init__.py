@@ -15,7 +15,7 @@ __all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "algorithm", "parse_hyperparameter
 DEFAULT_ALGORITHM = "lda"
 
 ALGORITHMS: dict[str, str] = {
-    "lda": "topic_model.algorithms.lda_gensim:GensimLda",
+    "lda": "topic_model.algorithms.lda:Lda",
     "lda-gensim": "topic_model.algorithms.lda_gensim:GensimLda",
 }
 """Name → module and class. Modules are imported when they are asked for; what is heavy they import when they run."""

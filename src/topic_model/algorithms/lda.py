@@ -24,14 +24,14 @@ CHUNK_SIZE = 8_192
 class LdaSettings(ThreadedSettings):
     """Hyperparameters of the topic model, under Gensim's names where Gensim has them."""
 
-    passes: int = Field(5, ge=1, le=500, description="passes of batch variational Bayes over the corpus")
+    passes: int = Field(6, ge=1, le=500, description="passes of batch variational Bayes over the corpus")
     alpha: float = Field(0.05, ge=1e-4, le=100, description="prior of the topic mixtures, symmetric")
     eta: float = Field(0.05, ge=1e-4, le=100, description="prior of the topics' terms, symmetric")
-    iterations: int = Field(8, ge=1, le=10_000, description="E-step iterations a campaign at most")
+    iterations: int = Field(3, ge=1, le=10_000, description="E-step iterations a campaign at most")
     gamma_threshold: float = Field(0.001, gt=0, description="mean change of gamma that ends the E-step")
     start: Literal["nmf", "random"] = Field("nmf", description="TF-IDF NMF start, or Gensim's random one")
-    start_sample: int = Field(5_000, ge=10, description="campaigns the NMF start sees at most")
-    start_iterations: int = Field(20, ge=1, le=1_000, description="of the NMF start")
+    start_sample: int = Field(4_000, ge=10, description="campaigns the NMF start sees at most")
+    start_iterations: int = Field(40, ge=1, le=1_000, description="of the NMF start")
 
     tuning_ranges: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **ThreadedSettings.tuning_ranges,
@@ -72,9 +72,9 @@ class Lda(Algorithm[LdaSettings]):
         source: BagSource,
         settings: LdaSettings,
         state: State,
-        number: int,  # noqa: ARG002 - nothing is drawn
+        number: int,
         should_stop: ShouldStop,
-        scratch: Scratch,  # noqa: ARG002 - the state is all there is
+        scratch: Scratch,
     ) -> State | None:
         """One pass of batch variational Bayes."""
         from topic_model.kernels.em import expected_topics, statistics_of_chunk

@@ -59,7 +59,7 @@ def _topics(
 
 def idf_of(frequency: Any, n_campaigns: int) -> Float32Array:
     """Smoothed inverse document frequency, the formula of :mod:`topic_model.weighting`."""
-    return (np.log((1 + n_campaigns) / (1 + frequency)) + 1).astype(np.float32)
+    return np.asarray(np.log((1 + n_campaigns) / (1 + frequency)) + 1, dtype=np.float32)
 
 
 def tf_idf_rows(campaigns: Bags, idf: Float32Array) -> Bags:
