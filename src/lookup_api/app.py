@@ -20,7 +20,7 @@ from lookup_api.feedback import FeedbackStore
 from lookup_api.gate import Gate, _print
 from lookup_api.keys import KeyRing
 from lookup_api.openapi import document_of
-from lookup_api.problems import Problem
+from lookup_api.problems import Problem, internal_error
 from lookup_api.routes import router
 from lookup_api.search import CampaignSearch
 from lookup_api.settings import ApiSettings
@@ -72,6 +72,7 @@ def bare_app() -> FastAPI:
     api.add_exception_handler(Problem, _on_problem)
     api.add_exception_handler(HTTPException, _on_http_error)
     api.add_exception_handler(RequestValidationError, _on_invalid)
+    api.add_exception_handler(Exception, _on_defect)
     api.openapi = lambda: document_of(api)  # type: ignore[method-assign]
     return api
 
@@ -93,6 +94,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     code = {404: "not-found", 405: "method-not-allowed"}.get(refused.status_code, "refused")
     detail = f"{request.method} is not for this path" if refused.status_code == 405 else "there is nothing at this path"
     return Problem(refused.status_code, code, detail, headers=refused.headers).response(request.state.request_id)
+
+
+async def _on_defect(request: Request, error: Exception) -> Response:
+    """The answer to a defect; the error itself goes on to the gate, which logs it."""
+    del error
+    return internal_error().response(request.state.request_id)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

@@ -14,9 +14,12 @@ _SIMILAR = {
     "similarity": 0.64,
     "shared_topics": [{"topic": 12, "share": 0.93, "terms": ["runner", "trail", "shoe"]}],
     "shared_terms": ["trail", "shoe"],
+    "related_terms": ["marathon"],
     "explanation": {
         "terms": [{"term": "trail", "contribution": 0.31}, {"term": "shoe", "contribution": 0.12}],
-        "other_terms": 0.06,
+        "other_terms": 0.04,
+        "related_terms": [{"term": "marathon", "contribution": 0.02}],
+        "other_related_terms": 0.0,
         "topics": [{"topic": 12, "terms": ["runner", "trail", "shoe"], "contribution": 0.14}],
         "other_topics": 0.01,
     },

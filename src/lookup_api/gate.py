@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookup_api.keys import KeyRing, Principal
-from lookup_api.problems import Problem
+from lookup_api.problems import Problem, internal_error
 
 NAMESPACE = "TopicModel/LookupApi"
 _METRICS = [
@@ -78,8 +78,7 @@ class Gate:
         except Exception:
             _LOGGER.exception("request %s failed", request_id)
             if not answer["status"]:
-                defect = Problem(500, "internal-error", "the request could not be answered; the log says why")
-                await defect.response(request_id)(scope, receive, send_noting)
+                await internal_error().response(request_id)(scope, receive, send_noting)
         finally:
             milliseconds = (time.perf_counter() - began) * 1_000
             self._write(_line(scope, answer, milliseconds))

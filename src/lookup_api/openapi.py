@@ -48,12 +48,22 @@ def document_of(api: FastAPI) -> dict[str, Any]:
                 for status, response in operation["responses"].items()
                 if "HTTPValidationError" not in str(response)
             }
+            for parameter in operation.get("parameters", []):
+                parameter["schema"] = _without_null(parameter["schema"])
             if path.startswith("/v1/"):
                 operation["security"] = [{KEY_SCHEME: []}]
             else:  # asks for no key
                 for status in ("400", "403"):
                     operation["responses"].pop(status, None)
     return document
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's schema: one that may be left out is not therefore one that may be null."""
+    choices = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
+    if len(choices) != 1:
+        return schema
+    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **choices[0]}
 
 
 def rendered(document: dict[str, Any]) -> bytes:

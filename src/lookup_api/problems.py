@@ -55,6 +55,11 @@ def forbidden() -> Problem:
     return Problem(403, "forbidden", "expected a valid API key in the header x-api-key")
 
 
+def internal_error() -> Problem:
+    """A defect of the application."""
+    return Problem(500, "internal-error", "the request could not be answered; the log says why")
+
+
 def unknown_campaign(campaign_id: str) -> Problem:
     """There is no such campaign, or none that the key may see: the two are told the same."""
     return Problem(404, "unknown-campaign", f"there is no campaign {campaign_id[:256]!r}")

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from lookup_api import schemas
 from lookup_api.answers import fresh_answer, known_campaign, lists_for, similar_campaigns
-from lookup_api.bodies import read_body
+from lookup_api.bodies import mistakes, read_body
 from lookup_api.documented import body, operation
 from lookup_api.keys import Principal
 from lookup_api.problems import Problem
@@ -176,6 +176,10 @@ async def health(request: Request) -> Response:
 
 
 def _of(request: Request) -> tuple[Services, Principal]:
+    given = request.query_params
+    if len(given) != len(given.multi_items()):
+        twice = next(name for name in given if len(given.getlist(name)) > 1)
+        raise mistakes([((twice,), "given more than once")])
     return request.app.state.services, request.state.principal
 
 

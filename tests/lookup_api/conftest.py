@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,13 @@ class Server:
     url: str
     version: str
     config: LocalConfig
-    lines: list[str] = field(default_factory=list)
+    lines: list[str]
+    client: httpx.Client
 
     def request(self, method: str, path: str, key: str | None = ADMIN, **arguments: Any) -> httpx.Response:
         """One request's response."""
         headers = {**({} if key is None else {"x-api-key": key}), **arguments.pop("headers", {})}
-        return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=60, **arguments)
+        return self.client.request(method, path, headers=headers, **arguments)
 
     def get(self, path: str, key: str | None = ADMIN, **query: Any) -> Any:
         """The answer to a GET that succeeds."""
@@ -146,7 +147,9 @@ def api(local_aws: LocalConfig, published: str) -> Iterator[Server]:
     while not server.started:
         assert thread.is_alive()
         time.sleep(0.01)
-    yield Server(f"http://127.0.0.1:{port}", published, local_aws, lines)
+    url = f"http://127.0.0.1:{port}"
+    with httpx.Client(base_url=url, timeout=60) as client:
+        yield Server(url, published, local_aws, lines, client)
     server.should_exit = True
     thread.join(timeout=20)
 
