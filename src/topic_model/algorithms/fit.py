@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,34 +33,19 @@ from topic_model.algorithms.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from topic_model.bags import Bags, BagSource
-from topic_model.bounds import bound_per_word
+from topic_model.algorithms.reports import PassReport, Reporter
+from topic_model.bags import BagSource
 from topic_model.corpus import AnyCorpus
 from topic_model.errors import CorpusError, SettingsError, TrainingError
 from topic_model.model import TopicModel
 from topic_model.settings import TextSettings
 from topic_model.vocabulary import Vocabulary
 
-REPORT_SAMPLE = 1_000
-"""Campaigns that a bound is measured on, at most: it is for watching, not for deciding."""
-MAX_MEASURED_PASSES = 25
+__all__ = ["PassReport", "fit", "fit_corpus", "training_settings"]
+
 CHECKPOINT_SECONDS = 1.0
 """Least time between checkpoints, so that hundreds of short passes are not spent on writing; what a kill can cost."""
 _LOGGER = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PassReport:
-    """One pass; bounds are variational lower bounds on the log likelihood a word, in nats.
-
-    A bound is None where it was not measured: in a long training every few passes are, and a corpus may hold nothing
-    out.
-    """
-
-    number: int
-    seconds: float
-    train_bound: float | None
-    held_out_bound: float | None
 
 
 def training_settings(name: str, settings: AlgorithmSettings) -> dict[str, Any]:
@@ -147,7 +131,7 @@ def fit(
             return None
         else:
             training.begin(num_topics)
-        report = _Reporter(source, held_out, settings.seed, training.num_passes, on_pass, model_of) if on_pass else None
+        report = Reporter(source, held_out, settings.seed, training.num_passes, on_pass, model_of) if on_pass else None
         if report and training.done == training.num_passes:
             report(training.done, 0.0, training.state)
         while training.done < training.num_passes:
@@ -237,36 +221,6 @@ class _Training:
         self._written, self._written_at, self._written_slot = self.done, time.monotonic(), self._slot
         if finished:
             discard_scratch(self._folder)
-
-
-class _Reporter:
-    """Measures passes on one sample, drawn once."""
-
-    def __init__(
-        self,
-        source: BagSource,
-        held_out: BagSource | None,
-        seed: int,
-        num_passes: int,
-        tell: Callable[[PassReport], None],
-        model_of: Callable[[State], TopicModel],
-    ) -> None:
-        self._train = source.sample(REPORT_SAMPLE, seed)
-        self._held_out: Bags | None = None
-        if held_out is not None and held_out.n_campaigns:
-            self._held_out = held_out.sample(REPORT_SAMPLE, seed)
-        self._every = math.ceil(num_passes / MAX_MEASURED_PASSES)
-        self._last = num_passes
-        self._tell = tell
-        self._model_of = model_of
-
-    def __call__(self, number: int, seconds: float, state: State) -> None:
-        if number % self._every and number not in (1, self._last):
-            self._tell(PassReport(number, seconds, None, None))
-            return
-        model = self._model_of(state)
-        held_out = bound_per_word(model, self._held_out) if self._held_out else None
-        self._tell(PassReport(number, seconds, bound_per_word(model, self._train), held_out))
 
 
 @contextmanager
