@@ -13,11 +13,15 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from topic_model import corpus_writer, shards
-from topic_model.arrays import write_json
+from topic_model import corpus_writer
+from topic_model.algorithms import algorithm
+from topic_model.algorithms.fit import PassReport, fit_corpus
+from topic_model.arrays import sha256_of, write_json
 from topic_model.bags import Bags, BagSource
 from topic_model.corpus import Corpus, StoredCorpus, read_corpus
 from topic_model.errors import CorpusError
+from topic_model.evaluate import evaluate
+from topic_model.settings import EvaluationSettings
 from topic_model.shards import Manifest
 
 PARTS = ("training_bags", "held_out_bags", "all_bags")
@@ -76,6 +80,25 @@ def test_shards_do_not_show(
         assert all(_equal(one, other) for one, other in zip(chunks, memory.chunks(size), strict=True))
     for number in (1, 5, 10_000):
         assert _equal(stored.sample(number, 3), memory.sample(number, 3))
+
+
+@pytest.mark.parametrize("name", ["lda", "lda-gensim"])
+def test_training_and_evaluation_from_disk_are_those_from_memory(name: str, corpus: Corpus, folder: Path) -> None:
+    """The same topics to the bit, the same bounds, and the same evaluation."""
+    settings = algorithm(name).settings_class.from_strings({"num_topics": "5", "passes": "2"})
+    models, bounds = [], []
+    for source in (corpus, read_corpus(folder)):
+        reports: list[PassReport] = []
+        model = fit_corpus(source, name, settings, on_pass=reports.append)
+        assert model is not None
+        models.append(model)
+        bounds.append([(report.train_bound, report.held_out_bound) for report in reports])
+    assert np.array_equal(models[0].lambda_, models[1].lambda_)
+    assert bounds[0] == bounds[1]
+    documents = [
+        evaluate(models[0], source, EvaluationSettings(), "version") for source in (corpus, read_corpus(folder))
+    ]
+    assert documents[0] == documents[1]
 
 
 def test_a_part_without_campaigns_has_no_chunk(corpus_of: Callable[..., Corpus], tmp_path: Path) -> None:
@@ -190,7 +213,7 @@ def test_arrays_that_make_no_sense_are_refused(
     path.write_bytes(buffer.getvalue())
 
     def renew(document: dict[str, Any]) -> None:
-        _entry(document).update(sha256=shards.sha256_of(path), n_bytes=path.stat().st_size)
+        _entry(document).update(sha256=sha256_of(path), n_bytes=path.stat().st_size)
 
     _rewrite_manifest(folder, renew)
     with pytest.raises(CorpusError, match=rf"shard-00000\.npz.*{message}"):
