@@ -1,101 +1,285 @@
-"""What the defaults of topics and similarity were chosen by: ``python -m benchmarks.similarity EXPORTS [...]``.
+"""What terms, weights and similarity were chosen by: ``python -m benchmarks.similarity EXPORT [...]``.
 
 For each export with ground truth (JSON Lines whose records carry a ``vertical``; without one, the shipped sample) it
-prints precision@5 of same-vertical neighbours for numbers of topics and shares of topics in the similarity,
-beside TF-IDF cosine on the same terms. Sibling campaigns (one source cluster: the id before its last ``-``) can be left
-out with ``--no-siblings``: they are too easy.
+prints the precision@5 of same-vertical neighbours, with one thing of the defaults changed a row: how terms are made,
+how they are weighed, the latent space, the blend. Campaigns of the query's own sibling group (the id before its last
+``-``) are left out where there are such groups: they are too easy. The last table says how often neighbours of a
+similarity are of the campaign's own vertical.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import re
 import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
+import scipy.sparse as sp
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.preprocessing import normalize
+from threadpoolctl import threadpool_limits
 
+from topic_model import latent
 from topic_model.algorithms import DEFAULT_ALGORITHM, algorithm
-from topic_model.algorithms.base import AlgorithmSettings
-from topic_model.algorithms.fit import fit_corpus
-from topic_model.corpus import Corpus, build_corpus
-from topic_model.evaluate_retrieval import read_verticals
-from topic_model.neighbours import CampaignIndex
-from topic_model.prepare import prepare_channel
-from topic_model.settings import CorpusSettings, NeighbourSettings, PrepareSettings, TextSettings
-from topic_model.weighting import tf_idf
+from topic_model.algorithms.fit import fit
+from topic_model.bags import BagsInMemory
+from topic_model.corpus import Vocabulary
+from topic_model.evaluate_retrieval import read_verticals, sibling_group
+from topic_model.exports import RejectedLog, read_exports
+from topic_model.latent import fit_latent_space
+from topic_model.settings import CorpusSettings, NeighbourSettings, TextSettings
+from topic_model.text import Tokenizer, campaign_phrases, load_pipeline, prepare_text, select_terms
+from topic_model.weighting import TermWeights, tf_idf
 
 K = 5
-MULTIPLES = (0.5, 1.0, 2.0, 3.0, 4.0)
-WEIGHTS = (1.0, 0.7, 0.5, 0.4, 0.3, 0.2)
+DEFAULTS = NeighbourSettings()
+SHARES = ((0.05, 0.65), (0, 0), (1, 0), (0.2, 0), (0, 1), (0, 0.5), (0, 0.7), (0.1, 0.6), (0.2, 0.6), (0.3, 0.5))
+Terms = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Export:
+    """An export's campaigns: their texts, what they are about, and which pairs count."""
+
+    name: str
+    phrases: list[tuple[str, ...]]
+    verticals: Any
+    allowed: Any
+
+    def precision(self, similarity: Any) -> float:
+        """Mean share of the first K that are of the campaign's own vertical; ties go to the first row."""
+        ranked = np.argsort(-np.where(self.allowed, similarity, -9), axis=1, kind="stable")[:, :K]
+        return float((self.verticals[ranked] == self.verticals[:, None]).mean())
 
 
 def main() -> None:
-    """Print one table an export."""
+    """Print the tables, a column an export."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("exports", nargs="*", type=Path)
-    parser.add_argument("--no-siblings", action="store_true")
-    parser.add_argument("--seed", type=int, default=AlgorithmSettings().seed)
+    parser.add_argument("--seed", type=int, default=DEFAULTS.seed)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="topic-model-similarity-") as work:
+    with tempfile.TemporaryDirectory(prefix="topic-model-similarity-") as work, threadpool_limits(1):
         if arguments.exports:
-            for export in arguments.exports:
-                compare(export, read_verticals(export), Path(work) / export.name, arguments)
+            exports = [read_export(path, read_verticals(path)) for path in arguments.exports]
         else:
             from topic_model.sample import generate_sample
 
-            sample = Path(work) / "sample"
-            generate_sample(sample)
-            compare(sample / "exports", read_verticals(sample / "ground_truth.jsonl"), Path(work) / "work", arguments)
+            generate_sample(Path(work))
+            exports = [read_export(Path(work) / "exports", read_verticals(Path(work) / "ground_truth.jsonl"))]
+        print(f"{'precision@5':<44}" + "".join(f"{export.name[:16]:>18}" for export in exports))
+        for title, variants in (
+            ("terms", terms_variants),
+            ("weights", weights_variants),
+            ("latent space", latent_variants),
+            ("blend", blend_variants),
+        ):
+            columns = [dict(variants(export, arguments.seed)) for export in exports]
+            print(f"\n{title}")
+            for name in columns[0]:
+                print(f"  {name:<42}" + "".join(f"{column[name]:>18.3f}" for column in columns), flush=True)
+        print("\nneighbours of the campaign's own vertical, by similarity (share, and how many of the first 5)")
+        bins = [dict(similarity_bins(export, arguments.seed)) for export in exports]
+        for name in bins[0]:
+            print(f"  {name:<42}" + "".join(f"{column[name]:>18}" for column in bins))
 
 
-def compare(export: Path, verticals: dict[str, str], work: Path, arguments: argparse.Namespace) -> None:
-    """One export's table: a row a number of topics, a column a share of the topics in the similarity."""
-    for channel in _channels(export):
-        prepare_channel(
-            channel, work / channel.name, work / f"{channel.name}-scoring", channel=channel.name,
-            settings=PrepareSettings(), text=TextSettings(),
-        )  # fmt: skip
-    build_corpus(work, work.with_name("corpus"), CorpusSettings())
-    corpus = Corpus.load(work.with_name("corpus"))
-    rows = np.flatnonzero(np.diff(corpus.indptr) > 0)
-    truth = np.array([verticals.get(corpus.campaign_ids[row], "") for row in rows])
-    siblings = np.array([corpus.campaign_ids[row].rsplit("-", 1)[0] for row in rows])
-    allowed = ~np.eye(len(rows), dtype=bool)
-    if arguments.no_siblings:
-        allowed = siblings[:, None] != siblings[None, :]
-    weights = tf_idf(corpus.matrix(rows))
-    cosine = (weights @ weights.T).toarray()
-    print(f"{export.name}: {len(rows)} campaigns, {len(corpus.vocabulary)} terms, precision@{K}")
-    print(f"  TF-IDF cosine {_precision(cosine, truth, allowed):.3f}")
-    print("  topics " + "".join(f"  w={weight:<5g}" for weight in WEIGHTS))
-    for multiple in MULTIPLES:
-        num_topics = max(2, min(len(corpus.training_rows) - 1, round(multiple * len(corpus.training_rows) ** 0.5)))
-        theta = _fingerprints(corpus, rows, num_topics, arguments.seed)
-        roots = CampaignIndex(theta, weights, NeighbourSettings()).roots
-        topic = roots @ roots.T
-        figures = [_precision(weight * topic + (1 - weight) * cosine, truth, allowed) for weight in WEIGHTS]
-        print(f"  {num_topics:>4} ({multiple:g}√n)" + "".join(f"  {figure:.3f}  " for figure in figures), flush=True)
+def read_export(path: Path, verticals: Mapping[str, str]) -> Export:
+    """The campaigns of an export that have a term."""
+    settings = TextSettings()
+    with tempfile.TemporaryDirectory() as folder, RejectedLog(Path(folder) / "rejected.jsonl") as rejected:
+        campaigns = [
+            campaign for campaign in read_exports(path, rejected=rejected) if campaign.campaign_id in verticals
+        ]
+    campaigns.sort(key=lambda campaign: campaign.campaign_id)
+    groups = np.array([sibling_group(campaign.campaign_id) for campaign in campaigns])
+    grouped = 1 < np.unique(groups, return_counts=True)[1].max() < len(groups)
+    allowed = groups[:, None] != groups[None, :] if grouped else ~np.eye(len(groups), dtype=bool)
+    return Export(
+        path.name.partition(".")[0],
+        [tuple(keyword for keyword in campaign_phrases(campaign, settings).keywords) for campaign in campaigns],
+        np.array([verticals[campaign.campaign_id] for campaign in campaigns]),
+        allowed,
+    )
 
 
-def _channels(export: Path) -> list[Path]:
-    folders = sorted(path for path in export.iterdir() if path.is_dir()) if export.is_dir() else []
-    return folders or [export]
+def counted(every: Iterable[Terms]) -> tuple[Any, list[str]]:
+    """Counts of the terms in two campaigns or more and at most half of them, and the terms."""
+    vectoriser = DictVectorizer()
+    counts = vectoriser.fit_transform(list(every)).tocsc()
+    frequency = np.diff(counts.indptr)
+    settings = CorpusSettings()
+    kept = (frequency >= settings.min_df) & (frequency <= settings.max_df * counts.shape[0])
+    return counts[:, kept].tocsr(), list(itertools.compress(vectoriser.get_feature_names_out(), kept))
 
 
-def _fingerprints(corpus: Corpus, rows: Any, num_topics: int, seed: int) -> Any:
-    settings = algorithm(DEFAULT_ALGORITHM).settings_class(num_topics=num_topics, seed=seed)
-    model = fit_corpus(corpus, DEFAULT_ALGORITHM, settings)
-    if model is None:
-        raise RuntimeError("training stopped without being asked to")
-    bags = corpus.matrix(rows)
-    theta = model.infer_theta(bags.indptr, bags.indices, bags.data)
-    return theta.astype(np.float32)
+def default_terms(export: Export) -> list[Terms]:
+    """What the tokeniser makes of each campaign."""
+    tokenizer = Tokenizer()
+    return [tokenizer.count_terms(phrases) for phrases in export.phrases]
 
 
-def _precision(similarity: Any, truth: Any, allowed: Any) -> float:
-    ranked = np.argsort(-np.where(allowed, similarity, -1), axis=1, kind="stable")[:, :K]
-    return float((truth[ranked] == truth[:, None]).mean())
+def similarity_of(weights: Any, *, terms: float = 1.0, company: float = 0.0, dimensions: int = 100) -> Any:
+    """The blend of overlap and latent space of weighted rows, all pairs."""
+    every = terms * (weights @ weights.T).toarray()
+    if company:
+        positions = fit_latent_space(weights, dimensions, DEFAULTS.seed).project(weights)
+        every += company * np.maximum(positions @ positions.T, 0)
+    return every
+
+
+def terms_variants(export: Export, _seed: int) -> Iterator[tuple[str, float]]:
+    """How terms are made; overlap and latent space, no topics."""
+
+    def measured(every: Iterable[Terms], beside: Iterable[Terms] = (), share: float = 0.0) -> float:
+        weights = bm25(counted(every)[0])
+        if share:
+            others = bm25(counted(beside)[0])
+            weights = sp.hstack([np.sqrt(1 - share) * weights, np.sqrt(share) * others]).tocsr()
+        return export.precision(similarity_of(weights, terms=0.33, company=0.67))
+
+    terms = default_terms(export)
+    yield "plurals folded, stop words out (default)", measured(terms)
+    yield "surface forms", measured(spacy_terms(export, lambda text, _: text))
+    yield "every lemma of spaCy's table", measured(spacy_terms(export, lambda _, lemma: lemma, whole_table=True))
+    yield "+ phrases of two words, a fifth", measured(terms, [pairs(phrases) for phrases in export.phrases], 0.2)
+    yield "+ pieces of model numbers", measured([{**each, **model_pieces(each)} for each in terms])
+    yield "+ 3 to 5 characters of each term, a third", measured(terms, [characters(each) for each in terms], 0.33)
+
+
+def spacy_terms(export: Export, form: Callable[[str, str], str], *, whole_table: bool = False) -> Iterator[Terms]:
+    """Terms of another form of each token."""
+    settings = TextSettings()
+    nlp = load_pipeline()
+    table: Mapping[str, str] = {}
+    if whole_table:
+        from spacy.util import load_language_data
+        from spacy_lookups_data import en
+
+        table = load_language_data(en["lemma_lookup"])
+    for phrases in export.phrases:
+        tokens = [token.text for doc in nlp.pipe(map(prepare_text, phrases)) for token in doc]
+        yield Counter(select_terms([(text, form(text, table.get(text, text))) for text in tokens], settings))
+
+
+def pairs(phrases: Iterable[str]) -> Terms:
+    """Neighbouring terms of each phrase."""
+    tokenizer = Tokenizer()
+    return Counter(" ".join(pair) for phrase in phrases for pair in itertools.pairwise(tokenizer.terms(phrase)))
+
+
+def model_pieces(terms: Terms) -> Terms:
+    """dsc-t20 → dsc, t20, for terms of letters and digits."""
+    found: Counter[str] = Counter()
+    for term, count in terms.items():
+        if re.search(r"\d", term) and re.search(r"[a-z]", term):
+            for piece in re.findall(r"[a-z]+\d*|\d+", term):
+                found[piece] += count
+    return found
+
+
+def characters(terms: Terms) -> Terms:
+    """Substrings of three to five characters, words bounded by spaces."""
+    found: Counter[str] = Counter()
+    for term, count in terms.items():
+        word = f" {term} "
+        for piece in {word[start : start + size] for size in (3, 4, 5) for start in range(len(word) - size + 1)}:
+            found[piece] += count
+    return found
+
+
+def bm25(counts: Any) -> Any:
+    """The default weights."""
+    return TermWeights.of(counts).rows(counts)
+
+
+def pmi(counts: Any) -> Any:
+    """Positive pointwise mutual information of campaign and term, rows normalised (Wilson and Chew 2010)."""
+    weights = counts.astype(np.float64)
+    total = weights.sum()
+    terms = np.asarray(weights.sum(axis=0)).ravel() / total
+    lengths = np.repeat(np.asarray(weights.sum(axis=1)).ravel(), np.diff(weights.indptr))
+    weights.data = np.maximum(np.log(weights.data / lengths / terms[weights.indices]), 0)
+    return normalize(weights)
+
+
+def entropy(counts: Any) -> Any:
+    """(1 + ln count) times 1 minus the term's normalised entropy over campaigns (Dumais 1991)."""
+    weights = counts.astype(np.float64)
+    shares = weights.data / np.asarray(weights.sum(axis=0)).ravel()[weights.indices]
+    spread = np.bincount(weights.indices, weights=shares * np.log(shares), minlength=weights.shape[1])
+    weights.data = (1 + np.log(weights.data)) * (1 + spread / np.log(weights.shape[0]))[weights.indices]
+    return normalize(weights)
+
+
+def weights_variants(export: Export, _seed: int) -> Iterator[tuple[str, float]]:
+    """How terms are weighed, by overlap alone and with the latent space."""
+    counts, _ = counted(default_terms(export))
+    for name, weigh in (
+        ("BM25 (default)", bm25),
+        ("TF-IDF, damped counts", tf_idf),
+        ("entropy, damped counts", entropy),
+        ("pmi", pmi),
+    ):
+        weights = weigh(counts)
+        yield f"{name}: overlap", export.precision(similarity_of(weights))
+        blended = similarity_of(weights, terms=0.33, company=0.67)
+        yield f"{name}: a third, latent space the rest", export.precision(blended)
+
+
+def latent_variants(export: Export, _seed: int) -> Iterator[tuple[str, float]]:
+    """Smoothing and dimensions of the latent space, alone; the default is 3 and 100."""
+    weights = bm25(counted(default_terms(export))[0])
+    for smoothing, dimensions in itertools.product((1, 2, 3, 4, 5), (50, 100, 200)):
+        with mock.patch.object(latent, "SMOOTHING", smoothing):
+            every = similarity_of(weights, terms=0, company=1, dimensions=dimensions)
+        yield f"smoothing {smoothing}, {dimensions} dimensions", export.precision(every)
+
+
+def parts_of(export: Export, seed: int) -> tuple[Any, Any, Any]:
+    """Cosines of all pairs: topics (BC), latent space, terms."""
+    counts, terms = counted(default_terms(export))
+    known = np.diff(counts.indptr) > 0
+    used = counts[known]
+    bags = BagsInMemory.of(used.indptr, used.indices, used.data, len(terms))
+    settings = algorithm(DEFAULT_ALGORITHM).settings_class(seed=seed)
+    model = fit(bags, Vocabulary.of(terms), TextSettings(), DEFAULT_ALGORITHM, settings)
+    assert model is not None  # noqa: S101 - nothing asks it to stop
+    roots = np.zeros((counts.shape[0], model.num_topics))
+    roots[known] = np.sqrt(model.infer_theta(used.indptr, used.indices, used.data))
+    weights = bm25(counts)
+    positions = fit_latent_space(weights, DEFAULTS.latent_dimensions, DEFAULTS.seed).project(weights)
+    return roots @ roots.T, np.maximum(positions @ positions.T, 0), (weights @ weights.T).toarray()
+
+
+def blend_variants(export: Export, seed: int) -> Iterator[tuple[str, float]]:
+    """The shares of topics and latent space; the rest is the terms'."""
+    topics, company, overlap = parts_of(export, seed)
+    for topic_share, latent_share in SHARES:
+        every = topic_share * topics + latent_share * company + (1 - topic_share - latent_share) * overlap
+        note = " (default)" if (topic_share, latent_share) == (DEFAULTS.topic_weight, DEFAULTS.latent_weight) else ""
+        yield f"topics {topic_share:g}, latent space {latent_share:g}{note}", export.precision(every)
+
+
+def similarity_bins(export: Export, seed: int) -> Iterator[tuple[str, str]]:
+    """Of the first K neighbours, the share of the campaign's own vertical by similarity."""
+    topics, company, overlap = parts_of(export, seed)
+    every = DEFAULTS.topic_weight * topics + DEFAULTS.latent_weight * company
+    every += (1 - DEFAULTS.topic_weight - DEFAULTS.latent_weight) * overlap
+    every = np.where(export.allowed, every, -9)
+    ranked = np.argsort(-every, axis=1, kind="stable")[:, :K]
+    similarity = np.take_along_axis(every, ranked, axis=1)
+    own = export.verticals[ranked] == export.verticals[:, None]
+    for low in np.arange(0, 1, 0.1):
+        inside = (similarity >= low) & (similarity < (low + 0.1 if low < 0.85 else 2))
+        share = f"{own[inside].mean():.2f}" if inside.any() else "-"
+        yield f"{low:.1f} to {low + 0.1:.1f}", f"{share} ({inside.sum()})"
 
 
 if __name__ == "__main__":

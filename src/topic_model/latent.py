@@ -16,7 +16,7 @@ import numpy as np
 
 from topic_model.arrays import Float32Array
 
-SMOOTHING = 4
+SMOOTHING = 3
 """1 is the rows themselves, 2 one step of co-occurrence; above 4 what sets close campaigns apart is lost."""
 
 MIN_CAMPAIGNS = 30
@@ -25,7 +25,7 @@ MIN_CAMPAIGNS = 30
 FIT_SAMPLE = 10_000
 """Campaigns that the components are fitted to at most; all others are projected."""
 
-_SMALLEST_SHARE = 1e-3  # of the first singular value: its fourth power is far below what float32 resolves
+_SMALLEST_SHARE = 1e-3  # of the first singular value: its cube is far below what float32 resolves
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from topic_model.errors import SettingsError
 
-WEAK_SIMILARITY = 0.3
+WEAK_SIMILARITY = 0.4
 """Below this, a neighbour is shown as weak: on campaigns of known verticals, about half of such are of another one
 (docs/decisions/0006-similarity.md)."""
 
@@ -107,9 +107,9 @@ class CorpusSettings(StrictSettings):
 class NeighbourSettings(StrictSettings):
     """Neighbours, clusters and recommendations."""
 
-    topic_weight: float = Field(0.1, ge=0, le=1, description="share of the topics in the similarity")
+    topic_weight: float = Field(0.05, ge=0, le=1, description="share of the topics in the similarity")
     latent_weight: float = Field(
-        0.6, ge=0, le=1, description="share of the latent space in the similarity; the rest is the overlap of terms"
+        0.65, ge=0, le=1, description="share of the latent space in the similarity; the rest is the overlap of terms"
     )
     latent_dimensions: int = Field(100, ge=1, le=1_000, description="of the latent space, at most")
     shortlist: int = Field(
@@ -117,7 +117,7 @@ class NeighbourSettings(StrictSettings):
     )
     num_neighbours: int = Field(10, ge=1, le=1_000, description="similar campaigns a campaign")
     num_recommendations: int = Field(10, ge=0, le=1_000, description="recommended keywords a campaign")
-    min_similarity: float = Field(0.1, ge=0, le=1, description="similarity below which a campaign is no neighbour")
+    min_similarity: float = Field(0.2, ge=0, le=1, description="similarity below which a campaign is no neighbour")
     min_evidence_similarity: float = Field(
         WEAK_SIMILARITY, ge=0, le=1, description="similarity below which a neighbour's keywords are not recommended"
     )
