@@ -17,7 +17,7 @@ from lookup_api.bodies import mistakes
 from lookup_api.calls import AwsCalls
 from lookup_api.endpoint import Endpoint
 from lookup_api.feedback import FeedbackStore
-from lookup_api.gate import Gate, _print
+from lookup_api.gate import Gate, print_line
 from lookup_api.keys import KeyRing
 from lookup_api.openapi import document_of
 from lookup_api.problems import Problem, internal_error
@@ -38,7 +38,7 @@ class Services:
     version_seconds: float
 
 
-def create_app(settings: ApiSettings, *, write: Callable[[str], object] = _print) -> Gate:
+def create_app(settings: ApiSettings, *, write: Callable[[str], object] = print_line) -> Gate:
     """The application with its own AWS clients; ``write`` takes the lines of the access log."""
     calls = AwsCalls()
     # Rows, and what search holds, have half of the room each.

@@ -37,7 +37,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 _LOGGER = logging.getLogger(__name__)
 
 
-def _print(line: str) -> None:
+def print_line(line: str) -> None:
+    """Write a line of the access log to standard output."""
     sys.stdout.write(line)
     sys.stdout.flush()
 
@@ -45,7 +46,7 @@ def _print(line: str) -> None:
 class Gate:
     """The outermost ASGI application."""
 
-    def __init__(self, app: ASGIApp, keys: KeyRing, write: Callable[[str], object] = _print) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyRing, write: Callable[[str], object] = print_line) -> None:
         self._app, self._keys, self._write = app, keys, write
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

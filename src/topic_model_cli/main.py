@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from local_aws.config import DEFAULT_ROOT
+from topic_model_cli.api import api
 from topic_model_cli.errors import explain_error
 from topic_model_cli.local import ROOT_GIVEN
 from topic_model_cli.local import app as local_app
@@ -63,6 +64,7 @@ def root(
 
 app.command()(run)
 app.command()(similar)
+app.command()(api)
 app.command()(sample)
 app.add_typer(local_app, name="local")
 app.add_typer(pipeline_app, name="pipeline")
