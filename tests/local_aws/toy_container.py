@@ -66,6 +66,17 @@ def process(arguments: list[str]) -> None:
     print("arguments", arguments, "job", config["ProcessingJobName"])
 
 
+def unsure() -> dict[str, object]:
+    """A line in CloudWatch's Embedded Metric Format: an answer of low confidence."""
+    metrics = {
+        "Namespace": "TopicModel",
+        "Dimensions": [["ModelVersion"]],
+        "Metrics": [{"Name": "LowConfidence", "Unit": "None"}],
+    }
+    about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [metrics]}
+    return {"_aws": about, "ModelVersion": os.environ.get("VERSION"), "LowConfidence": 1}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Echoes lines in upper case; ``boom`` is refused with 400, ``crash`` ends the process."""
 
@@ -87,6 +98,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if b"crash" in body:
             os._exit(1)
         time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
+        if "TOY_UNSURE" in os.environ:
+            print(json.dumps(unsure()), flush=True)
         if next(Handler.asked) % int(os.environ.get("TOY_FAILS_EVERY", "1000000000")) == 0:
             return self.answer(500, b'{"error": {"code": "broken"}}')
         if b"boom" in body:

@@ -90,7 +90,7 @@ def test_a_laptop_waits_less_and_never_longer() -> None:
     """Waits become short, limits and strategy stay; what is shorter already stays too."""
     settings = parse_settings("deployment: {alarms: {max_error_share: 0.3}}").deployment
     here = on_a_laptop(settings)
-    assert (here.bake_seconds, here.alarms.period_seconds, here.alarms.datapoints) == (10, 10, 1)
+    assert (here.bake_seconds, here.alarms.period_seconds, here.alarms.datapoints) == (3, 10, 1)
     assert (here.strategy, here.instance_count, here.alarms.max_error_share) == ("canary", 2, 0.3)
     assert on_a_laptop(here) == here
 

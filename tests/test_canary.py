@@ -1,0 +1,248 @@
+"""The Deploy workflow under load from a second process: good models are promoted, bad ones go back by themselves.
+
+The local AWS, the workflow's definition, its functions, the model's containers and their failures are real; only the
+waits are shorter than on AWS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_aws.config import LocalConfig
+from pipelines.deployment import build_deploy_workflow
+from pipelines.deployment_settings import on_a_laptop
+from pipelines.settings import parse_settings
+from pipelines.substitutions import names_used, substitute
+from tests.local_aws.toy_server import IMAGE, archive, put, toy_aws, wait_for
+from topic_model_cli.stack import DEPLOY_MACHINE, ENDPOINT_NAME, Stack, ensure_stack, ensure_state_machine
+
+LOAD = Path(__file__).parent / "local_aws" / "load.py"
+RATE = 60
+SECONDS = 0.015  # of a good model's work
+SETTINGS = """
+deployment:
+  retained_models: 2
+  alarms: {min_requests: 10, max_error_share: 0.05, max_latency_p99_ms: 200, max_low_confidence_share: 0.5}
+"""
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A local AWS whose endpoint serves the model ``v0``."""
+
+    config: LocalConfig
+    stack: Stack
+    machine: str
+
+    def model(self, version: str, **variables: str) -> str:
+        """A SageMaker model that answers as ``version``; its name."""
+        name = f"tm-canary-{version}-{uuid.uuid4().hex[:8]}"
+        variables = {"VERSION": version, "TOY_SECONDS": str(SECONDS)} | variables
+        self.config.client("sagemaker").create_model(
+            ModelName=name,
+            ExecutionRoleArn=self.stack.job_role_arn,
+            PrimaryContainer={"Image": IMAGE, "ModelDataUrl": "s3://models/good", "Environment": variables},
+        )
+        return name
+
+    def begin(self, version: str, **variables: str) -> str:
+        """A started deployment."""
+        data = {"prefix": "tm-canary", "model": {"name": self.model(version, **variables)}, "model_version": version}
+        started = self.config.client("stepfunctions").start_execution(
+            stateMachineArn=self.machine, input=json.dumps(data)
+        )
+        return str(started["executionArn"])
+
+    def end(self, execution: str) -> dict[str, Any]:
+        """What a deployment came to."""
+
+        def look() -> Any:
+            shown = self.config.client("stepfunctions").describe_execution(executionArn=execution)
+            return None if shown["status"] == "RUNNING" else shown
+
+        found: dict[str, Any] = wait_for(look, 120)
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """The endpoint."""
+        shown: dict[str, Any] = self.config.client("sagemaker").describe_endpoint(EndpointName=ENDPOINT_NAME)
+        return shown
+
+    def baking(self) -> str | None:
+        """The configuration that bakes now."""
+        pending = self.describe().get("PendingDeploymentSummary")
+        bakes = pending and pending["ProductionVariants"][0]["VariantStatus"][0]["Status"] == "Baking"
+        return str(pending["EndpointConfigName"]) if pending and bakes else None
+
+    def measured(self, metric: str, config: str) -> float:
+        """The sum of one of SageMaker's metrics over all that a configuration answered."""
+        now = time.time()
+        dimensions = {"EndpointName": ENDPOINT_NAME, "VariantName": "AllTraffic", "EndpointConfigName": config}
+        points = self.config.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName=metric,
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+            StartTime=now - 3_600,
+            EndTime=now + 60,
+            Period=60,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return float(sum(point["Sum"] for point in points))
+
+
+@pytest.fixture(scope="module")
+def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Canary]:
+    with toy_aws(tmp_path_factory.mktemp("canary") / "root", LOCAL_AWS_ALARM_SECONDS="0.2") as config:
+        config.client("s3").create_bucket(Bucket="models")
+        put(config, "models", good=archive("weights"))
+        stack = ensure_stack(config)
+        settings = parse_settings(SETTINGS)
+        settings = settings.model_copy(update={"deployment": on_a_laptop(settings.deployment)})
+        template = build_deploy_workflow(settings)
+        names = {name: value for name, value in stack.substitutions().items() if name in names_used(template)}
+        machine = ensure_state_machine(config, stack, substitute(template, names), DEPLOY_MACHINE)
+        found = Canary(config, stack, machine)
+        created = found.end(found.begin("v0"))
+        assert created["status"] == "SUCCEEDED", created
+        yield found
+
+
+@contextlib.contextmanager
+def load(canary: Canary) -> Iterator[list[dict[str, Any]]]:
+    """Steady requests from another process; the list holds what came of them once the block is left."""
+    command = [sys.executable, str(LOAD), canary.config.endpoint_url, ENDPOINT_NAME, str(RATE)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    answers: list[dict[str, Any]] = []
+    try:
+        time.sleep(1)
+        yield answers
+    finally:
+        output, _ = process.communicate("\n", timeout=60)
+        answers += [json.loads(line) for line in output.splitlines()]
+
+
+def failures(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    assert len(answers) > 60, "there was no load"
+    return [answer for answer in answers if answer["status"] != 200]
+
+
+def serving(answers: list[dict[str, Any]]) -> set[str]:
+    """The versions of the last answers."""
+    return {answer["version"] for answer in answers[-20:]}
+
+
+def test_a_model_that_fails_goes_back_and_costs_only_the_canarys_errors(canary: Canary) -> None:
+    """One request in five fails: the alarm ends it, the old model serves, and the execution names the alarm."""
+    before = canary.describe()["EndpointConfigName"]
+    with load(canary) as answers:
+        execution = canary.begin("failing", TOY_FAILS_EVERY="5")
+        bad = wait_for(canary.baking)
+        ended = canary.end(execution)
+        time.sleep(1)
+    failed = failures(answers)
+    assert ended["status"] == "FAILED" and ended["error"] == "DeploymentRolledBack"
+    assert f"went back to {before}" in ended["cause"]
+    assert f"alarm {bad}-errors fired: Threshold Crossed" in ended["cause"]
+    shown = canary.describe()
+    assert (shown["EndpointStatus"], shown["EndpointConfigName"]) == ("InService", before)
+    assert len(failed) == canary.measured("Invocation5XXErrors", bad) > 0
+    asked = canary.measured("Invocations", bad)
+    assert len(failed) <= asked / 5 + 1
+    assert serving(answers) == {"v0"} and all(answer["status"] == 200 for answer in answers[-40:])
+
+
+@pytest.mark.slow
+def test_a_model_that_is_slow_goes_back_and_costs_no_request(canary: Canary) -> None:
+    """Twenty times slower: every request is answered, and the latency alarm ends it."""
+    before = canary.describe()["EndpointConfigName"]
+    with load(canary) as answers:
+        execution = canary.begin("slow", TOY_SECONDS=str(20 * SECONDS))
+        bad = wait_for(canary.baking)
+        ended = canary.end(execution)
+        time.sleep(1)
+    assert failures(answers) == []
+    assert ended["error"] == "DeploymentRolledBack" and f"alarm {bad}-latency fired" in ended["cause"]
+    assert canary.describe()["EndpointConfigName"] == before
+    slow = [answer for answer in answers if answer["version"] == "slow"]
+    assert 0 < len(slow) <= canary.measured("Invocations", bad) and serving(answers) == {"v0"}
+
+
+@pytest.mark.slow
+def test_a_model_that_is_unsure_goes_back(canary: Canary) -> None:
+    """Answers of low confidence, which the container itself measures, end a deployment too."""
+    with load(canary) as answers:
+        execution = canary.begin("unsure", TOY_UNSURE="1")
+        bad = wait_for(canary.baking)
+        ended = canary.end(execution)
+    assert failures(answers) == []
+    assert f"alarm {bad}-confidence fired" in ended["cause"] and serving(answers) == {"v0"}
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_start_never_gets_a_request(canary: Canary) -> None:
+    """The execution says what the container said, and nobody noticed."""
+    before = canary.describe()["EndpointConfigName"]
+    with load(canary) as answers:
+        ended = canary.end(canary.begin("broken", TOY_EXIT="1"))
+    assert failures(answers) == [] and {answer["version"] for answer in answers} == {"v0"}
+    assert ended["error"] == "DeploymentRolledBack"
+    assert "exit code 9" in ended["cause"] and "no model here" in ended["cause"]
+    assert canary.describe()["EndpointConfigName"] == before
+
+
+@pytest.mark.slow
+def test_a_killed_process_in_the_bake_costs_no_request(canary: Canary) -> None:
+    """An instance of the new fleet dies under load: others answer, it is replaced, and the model is promoted."""
+    with load(canary) as answers:
+        execution = canary.begin("v1")
+        config = wait_for(canary.baking)
+        runtime = canary.config.client("sagemaker-runtime")
+
+        def new_process() -> Any:
+            body = runtime.invoke_endpoint(EndpointName=ENDPOINT_NAME, Body=b"who")["Body"].read()
+            about = json.loads(body)
+            return about["pid"] if about["version"] == "v1" else None
+
+        os.kill(wait_for(new_process), signal.SIGKILL)
+        ended = canary.end(execution)
+        time.sleep(1)
+    assert failures(answers) == []
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
+    assert canary.describe()["EndpointConfigName"] == config and serving(answers) == {"v1"}
+    assert canary.describe()["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+
+
+@pytest.mark.slow
+def test_a_good_model_is_promoted_and_old_ones_are_retired(canary: Canary) -> None:
+    """Half of the traffic first, then all; models behind the last two go with configurations and alarms."""
+    for version in ("v2", "v3"):
+        with load(canary) as answers:
+            execution = canary.begin(version)
+            ended = canary.end(execution)
+            time.sleep(1)
+        assert failures(answers) == []
+        assert ended["status"] == "SUCCEEDED", ended.get("cause")
+        assert serving(answers) == {version} and Counter(answer["version"] for answer in answers)[version] > 60
+    output = json.loads(ended["output"])
+    sagemaker = canary.config.client("sagemaker")
+    configs = {entry["EndpointConfigName"] for entry in sagemaker.list_endpoint_configs()["EndpointConfigs"]}
+    assert configs == set(output["retirement"]["kept"]) and len(configs) == 2
+    assert canary.describe()["EndpointConfigName"] in configs
+    models = {entry["ModelName"] for entry in sagemaker.list_models()["Models"]}
+    assert {name.split("-")[2] for name in models} == {"v2", "v3"}
+    alarms = canary.config.client("cloudwatch").describe_alarms(MaxRecords=100)["MetricAlarms"]
+    assert {alarm["AlarmName"].rpartition("-")[0] for alarm in alarms} == configs
