@@ -221,6 +221,56 @@ def ranged_get(_states: Any) -> Any:
     return sum(read)
 
 
+def _cloudwatch() -> Any:
+    client = boto3.client("cloudwatch", region_name="us-east-1")
+    now = time.time()
+    client.put_metric_data(
+        Namespace="n", MetricData=[{"MetricName": "m", "Timestamp": now - 30, "Values": [1.0, 2.0, 9.0]}]
+    )
+    return client
+
+
+def alarms(states: Any) -> Any:
+    """A new alarm's state, its state once its metric is over the threshold, and its history."""
+    del states
+    client = _cloudwatch()
+    client.put_metric_alarm(
+        AlarmName="a", Namespace="n", MetricName="m", Statistic="Maximum", Period=60, EvaluationPeriods=1, Threshold=5,
+        ComparisonOperator="GreaterThanThreshold",
+    )  # fmt: skip
+    new = client.describe_alarms()["MetricAlarms"][0]["StateValue"]
+    time.sleep(1.5)
+    state = client.describe_alarms()["MetricAlarms"][0]["StateValue"]
+    try:
+        client.describe_alarm_history(AlarmName="a")
+    except Exception as error:  # noqa: BLE001 - as outcome
+        return [new, state, type(error).__name__]
+    return [new, state, "answered"]
+
+
+def statistics(states: Any) -> Any:
+    """A percentile, and a rate by metric math."""
+    del states
+    client, now = _cloudwatch(), time.time()
+    around = {"StartTime": now - 3_600, "EndTime": now + 3_600}
+    of = {"Namespace": "n", "MetricName": "m"}
+    points = client.get_metric_statistics(**of, **around, Period=7_200, ExtendedStatistics=["p50"])["Datapoints"]
+    queries = [
+        {"Id": "m", "MetricStat": {"Metric": of, "Period": 3_600, "Stat": "Sum"}, "ReturnData": False},
+        {"Id": "twice", "Expression": "m * 2"},
+    ]
+    (found,) = client.get_metric_data(MetricDataQueries=queries, **around)["MetricDataResults"]
+    return [points[0].get("ExtendedStatistics"), found["Values"]]
+
+
+def nested(states: Any) -> Any:
+    """Seconds between two looks at a child execution."""
+    del states
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_callback
+
+    return state_task_service_callback._DELAY_SECONDS_SYNC_CONDITION_CHECK
+
+
 PROBES = {
     probe.__name__: probe
     for probe in (
@@ -239,6 +289,9 @@ PROBES = {
         stopped_map_that_catches,
         clients,
         ranged_get,
+        alarms,
+        statistics,
+        nested,
     )
 }
 

@@ -99,3 +99,18 @@ def test_every_task_makes_a_client(seen: Seen) -> None:
 def test_a_ranged_get_reads_the_whole_object(seen: Seen) -> None:
     """Patch: ``s3_requests``; ten bytes were asked for."""
     assert seen["ranged_get"] == 1 << 20
+
+
+def test_a_child_is_looked_at_every_half_second(seen: Seen) -> None:
+    """Patch: ``stepfunctions_nested``, which also stops it with its parent."""
+    assert seen["nested"] == 0.5
+
+
+def test_alarms_are_never_evaluated(seen: Seen) -> None:
+    """Patch: ``cloudwatch_alarms``; the alarm begins as OK, stays so, and has no history."""
+    assert seen["alarms"][:2] == ["OK", "OK"] and seen["alarms"][2] != "answered"
+
+
+def test_percentiles_and_metric_math_are_ignored(seen: Seen) -> None:
+    """Patch: ``cloudwatch``; the median is 2 and the sum's double 24."""
+    assert seen["statistics"] == [None, []]

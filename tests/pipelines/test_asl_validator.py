@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.render import RENDERED_PATH
+from pipelines.workflows import WORKFLOWS, Workflow
 
 VALIDATOR = Path(__file__).parents[2] / "node_modules" / ".bin" / "asl-validator"
 
@@ -23,9 +24,10 @@ def validate(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([VALIDATOR, "--json-path", path], capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_the_rendered_definition_is_valid() -> None:
+@pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=lambda workflow: workflow.name)
+def test_a_rendered_definition_is_valid(workflow: Workflow) -> None:
     """Schema, transitions, JSONPaths and intrinsic functions, as another tool reads the language."""
-    done = validate(RENDERED_PATH)
+    done = validate(workflow.rendered_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
