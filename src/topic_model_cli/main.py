@@ -17,6 +17,7 @@ from topic_model_cli.pipeline_command import app as pipeline_app
 from topic_model_cli.run import run
 from topic_model_cli.sample_command import sample
 from topic_model_cli.similar import similar
+from topic_model_cli.topics import topics
 
 
 class ErrorsAsMessages(TyperGroup):
@@ -64,6 +65,7 @@ def root(
 
 app.command()(run)
 app.command()(similar)
+app.command()(topics)
 app.command()(api)
 app.command()(sample)
 app.add_typer(local_app, name="local")
