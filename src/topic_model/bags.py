@@ -147,6 +147,19 @@ def pointers(lengths: Sequence[int] | IntArray) -> IntArray:
     return indptr
 
 
+def joined(parts: Sequence[Bags]) -> Bags:
+    """Bags behind each other."""
+    if len(parts) == 1:
+        return parts[0]
+    nothing = Bags(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    parts = [nothing, *parts]
+    return Bags(
+        pointers(np.concatenate([np.diff(bags.indptr) for bags in parts])),
+        np.concatenate([bags.indices for bags in parts]),
+        np.concatenate([bags.counts for bags in parts]),
+    )
+
+
 def checked_bags(
     indptr: npt.NDArray[Any], indices: npt.NDArray[Any], counts: npt.NDArray[Any], n_terms: int, *, first: int = 0
 ) -> Bags:

@@ -22,7 +22,7 @@ from topic_model.arrays import IntArray
 from topic_model.bags import pointers
 from topic_model.corpus_writer import corpus_writer, shard_stops
 from topic_model.errors import CorpusError, SettingsError
-from topic_model.prepared import MERGE_TEXTS, list_lengths, prepared_batches, wrong_prepared
+from topic_model.prepared import MERGE_TEXTS, known_bags, list_lengths, prepared_batches, terms_of, wrong_prepared
 from topic_model.settings import CorpusSettings, TextSettings
 from topic_model.shards import BoolArray, ShardBags, StoredCorpus, read_corpus
 from topic_model.vocabulary import Vocabulary
@@ -97,7 +97,7 @@ def _first_pass(files: Sequence[Path]) -> _Found:
             rows += batch.num_rows
             ids.append(batch["campaign_id"].cast(pa.large_string()))
             lengths.append(list_lengths(batch["terms"]))
-            frequencies.add(_terms_of(batch, file))
+            frequencies.add(terms_of(batch, file))
         rows_of_files.append(rows)
     if not ids:
         raise CorpusError("the prepared channels hold no campaign; see rejected.jsonl of each channel for the reasons")
@@ -229,37 +229,16 @@ def _write_run(tables: list[pa.Table], stops: Sequence[int], path: Path) -> _Run
 
 def _encoded(batch: pa.RecordBatch, rank: IntArray, vocabulary: pa.Array, file: Path) -> pa.Table:
     """Campaigns with their known terms as ids, ascending in a campaign."""
-    terms, counts = batch["terms"], batch["term_counts"]
-    lengths = list_lengths(terms)
-    if (lengths != list_lengths(counts)).any():
-        raise wrong_prepared(file, "a campaign has other numbers of terms and of term_counts")
-    flat_counts = counts.flatten()
-    if flat_counts.null_count or (len(flat_counts) and pc.min(flat_counts).as_py() < 1):
-        raise wrong_prepared(file, f"a term_count is {pc.min(flat_counts).as_py()} or null, expected 1 or more")
-    encoded = _terms_of(batch, file).dictionary_encode()
-    known_ids = pc.index_in(encoded.dictionary.cast(pa.large_string()), value_set=vocabulary)
-    ids = pc.fill_null(known_ids, -1).to_numpy()[encoded.indices.to_numpy()].astype(np.int64)
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    known = ids >= 0
-    # One key a campaign and term: sorting it brings campaigns and, in a campaign, terms into order.
-    keys = rows[known] * len(vocabulary) + ids[known]
-    order = np.argsort(keys)
-    keys = keys[order]
-    if (twice := np.flatnonzero(np.diff(keys) == 0)).size:
-        campaign, term = divmod(int(keys[twice[0]]), len(vocabulary))
-        raise wrong_prepared(
-            file, f"campaign {batch['campaign_id'][campaign].as_py()!r} has {vocabulary[term].as_py()!r} twice"
-        )
-    offsets = pointers(np.bincount(rows[known], minlength=len(lengths))).astype(np.int32)
-    kept = flat_counts.to_numpy()[known][order].astype(np.int32)
+    indptr, ids, counts = known_bags(batch, vocabulary, file)
+    offsets = pa.array(indptr, pa.int32())
     return pa.table(
         {
             "rank": rank,
             "campaign_id": batch["campaign_id"],
             "channel": batch["channel"],
             "name": batch["name"],
-            "ids": pa.ListArray.from_arrays(offsets, (keys % len(vocabulary)).astype(np.int32)),
-            "counts": pa.ListArray.from_arrays(offsets, kept),
+            "ids": pa.ListArray.from_arrays(offsets, ids),
+            "counts": pa.ListArray.from_arrays(offsets, counts),
         }
     )
 
@@ -267,13 +246,6 @@ def _encoded(batch: pa.RecordBatch, rank: IntArray, vocabulary: pa.Array, file: 
 def _bags(shard: pa.Table, held_out: BoolArray) -> ShardBags:
     ids, counts = (shard[name].combine_chunks() for name in ("ids", "counts"))
     return ShardBags(pointers(list_lengths(ids)), ids.flatten().to_numpy(), counts.flatten().to_numpy(), held_out)
-
-
-def _terms_of(batch: pa.RecordBatch, file: Path) -> pa.Array:
-    terms = batch["terms"].flatten()
-    if terms.null_count:
-        raise wrong_prepared(file, "a term is null")
-    return terms
 
 
 def _common_text_settings(files: list[Path]) -> TextSettings:

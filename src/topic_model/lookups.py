@@ -19,20 +19,20 @@ from topic_model.arrays import (
     Float32Array,
     FloatArray,
     IntArray,
-    csr,
     sha256_of,
     write_bytes,
     write_json,
     written_whole,
 )
 from topic_model.artifact import Artifact, pack, read_model
+from topic_model.bags import Bags, joined
 from topic_model.clusters import cluster_campaigns
-from topic_model.corpus import read_prepared
 from topic_model.errors import ArtifactMismatchError, CorpusError
 from topic_model.latent import fit_latent_space
 from topic_model.lookup_model import KnownCampaign, LookupModel, top_topics, write_lookup_model
 from topic_model.model import TopicModel
 from topic_model.neighbours import CampaignIndex
+from topic_model.prepared import known_bags, prepared_batches
 from topic_model.projection import MAX_POINTS, project
 from topic_model.published import CLUSTERS, SAME, TOPICS
 from topic_model.recommend import Recommender, build_keyword_table, exclusions, recommendation_record
@@ -261,41 +261,44 @@ class _PreparedCampaigns:
 def _read_prepared(
     files: list[Path], scored: dict[str, Float32Array], unscored: set[str], model: TopicModel
 ) -> _PreparedCampaigns:
-    columns = [*KnownCampaign.__slots__, "terms", "term_counts", "negatives"]
     if not files:
         raise CorpusError("no prepared channel; expected campaigns.parquet of each channel")
-    table = read_prepared(files, columns)
+    vocabulary = pa.array(model.vocabulary.terms, pa.large_string())
+    names = [*KnownCampaign.__slots__, "negatives"]
+    about: list[pa.Table] = []
+    bags: list[Bags] = []
+    for file in files:
+        for batch in prepared_batches(file, [*names, "terms", "term_counts"]):
+            indptr, ids, counts = known_bags(batch, vocabulary, file)
+            bags.append(Bags(indptr, ids, counts.astype(np.float32)))
+            about.append(pa.table({name: batch[name] for name in names}))
+    if not about:
+        raise CorpusError("the prepared channels hold no campaign; see rejected.jsonl of each channel for the reasons")
+    table = pa.concat_tables(about)
     if lost := [name for name in table["campaign_id"].to_pylist() if name not in scored and name not in unscored]:
         raise ArtifactMismatchError(
             f"{len(lost)} prepared campaigns have neither a fingerprint nor a reason for none, {lost[0]!r} for one; "
             "score all prepared campaigns"
         )
-    table = table.filter(pc.is_in(table["campaign_id"], value_set=pa.array(list(scored), pa.string())))
     # A client's campaigns stand together: its part of the index is then a view (client_scope).
-    order = pc.sort_indices(table, sort_keys=[("client_id", "ascending"), ("campaign_id", "ascending")])
-    table = table.take(order).combine_chunks()
-    if table.num_rows != len(scored):
+    order = np.asarray(
+        pc.sort_indices(table, sort_keys=[("client_id", "ascending"), ("campaign_id", "ascending")]), dtype=np.int64
+    )
+    kept = pc.is_in(table["campaign_id"], value_set=pa.array(list(scored), pa.string()))
+    order = order[np.asarray(kept)[order]]
+    if len(order) != len(scored):
         raise ArtifactMismatchError(
-            f"{len(scored)} campaigns have a fingerprint, but {table.num_rows} of them are prepared; "
+            f"{len(scored)} campaigns have a fingerprint, but {len(order)} of them are prepared; "
             "score and prepare the same exports"
         )
-    terms = table["terms"].combine_chunks()
-    encoded = terms.flatten().dictionary_encode()
-    term_ids = np.array(
-        [model.vocabulary.ids.get(term, -1) for term in encoded.dictionary.to_pylist()], dtype=np.int64
-    )[encoded.indices.to_numpy()]
-    rows = np.repeat(np.arange(len(terms)), pc.list_value_length(terms).to_numpy())
-    counts = table["term_counts"].combine_chunks().flatten().to_numpy()
-    known = term_ids >= 0
-    order = np.lexsort((term_ids[known], rows[known]))
-    indptr = np.concatenate(([0], np.cumsum(np.bincount(rows[known], minlength=len(terms)))))
+    table = table.take(pa.array(order))
     return _PreparedCampaigns(
         [
             KnownCampaign(*values)
             for values in zip(*(table[name].to_pylist() for name in KnownCampaign.__slots__), strict=True)
         ],
         table["negatives"].to_pylist(),
-        csr(counts[known][order].astype(np.float64), term_ids[known][order], indptr, len(model.vocabulary)),
+        joined(bags).rows(order).matrix(len(model.vocabulary)),
     )
 
 

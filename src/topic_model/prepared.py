@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from topic_model.arrays import IntArray
+from topic_model.bags import Int32Array, pointers
 from topic_model.errors import CorpusError
 
 # Campaigns decoded at a time; a row group of prepare's bounds them by their phrases as well.
@@ -54,6 +55,53 @@ def read_prepared(files: Sequence[Path], columns: list[str]) -> Any:
 def _check_columns(file: Path, columns: list[str], found: list[str]) -> None:
     if missing := set(columns) - set(found):
         raise wrong_prepared(file, f"it has no column {sorted(missing)[0]!r}")
+
+
+def known_bags(batch: pa.RecordBatch, vocabulary: pa.Array, file: Path) -> tuple[IntArray, Int32Array, Int32Array]:
+    """The bags of some campaigns as compressed sparse rows of the vocabulary's terms, ids ascending in each.
+
+    ``batch`` has ``campaign_id``, ``terms`` and ``term_counts``; ``vocabulary`` holds large strings.
+
+    Raises:
+        CorpusError: terms and counts do not fit, a term is null or stands twice, or a count is below 1.
+    """
+    terms, counts = batch["terms"], batch["term_counts"]
+    lengths = list_lengths(terms)
+    if (lengths != list_lengths(counts)).any():
+        raise wrong_prepared(file, "a campaign has other numbers of terms and of term_counts")
+    flat_counts = counts.flatten()
+    if flat_counts.null_count or (len(flat_counts) and pc.min(flat_counts).as_py() < 1):
+        raise wrong_prepared(file, f"a term_count is {pc.min(flat_counts).as_py()} or null, expected 1 or more")
+    encoded = terms_of(batch, file).dictionary_encode()
+    known_ids = pc.index_in(encoded.dictionary.cast(pa.large_string()), value_set=vocabulary)
+    ids = pc.fill_null(known_ids, -1).to_numpy()[encoded.indices.to_numpy()].astype(np.int64)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    known = ids >= 0
+    # One key a campaign and term: sorting it brings campaigns and, in a campaign, terms into order.
+    keys = rows[known] * len(vocabulary) + ids[known]
+    order = np.argsort(keys)
+    keys = keys[order]
+    if (twice := np.flatnonzero(np.diff(keys) == 0)).size:
+        row, term = divmod(int(keys[twice[0]]), len(vocabulary))
+        campaign = batch["campaign_id"][row].as_py()
+        raise wrong_prepared(file, f"campaign {campaign!r} has {vocabulary[term].as_py()!r} twice")
+    return (
+        pointers(np.bincount(rows[known], minlength=len(lengths))),
+        (keys % len(vocabulary)).astype(np.int32),
+        flat_counts.to_numpy()[known][order].astype(np.int32),
+    )
+
+
+def terms_of(batch: pa.RecordBatch, file: Path) -> pa.Array:
+    """The terms of some campaigns behind each other.
+
+    Raises:
+        CorpusError: one is null.
+    """
+    terms = batch["terms"].flatten()
+    if terms.null_count:
+        raise wrong_prepared(file, "a term is null")
+    return terms
 
 
 def wrong_prepared(file: Path, mistake: str) -> CorpusError:

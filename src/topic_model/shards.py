@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from topic_model.arrays import IntArray, hash_of, sha256_of
-from topic_model.bags import CHUNK_SIZE, Bags, Int32Array, checked_bags, pointers, sampled_rows
+from topic_model.bags import CHUNK_SIZE, Bags, Int32Array, checked_bags, joined, pointers, sampled_rows
 from topic_model.errors import CorpusError, SettingsError
 from topic_model.settings import CorpusSettings, TextSettings
 from topic_model.vocabulary import Vocabulary
@@ -272,19 +272,6 @@ class ShardedBags:
                 parts.append(shard.bags(mask))
             first = last
         return joined(parts)
-
-
-def joined(parts: Sequence[Bags]) -> Bags:
-    """Bags behind each other."""
-    if len(parts) == 1:
-        return parts[0]
-    nothing = Bags(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
-    parts = [nothing, *parts]
-    return Bags(
-        pointers(np.concatenate([np.diff(bags.indptr) for bags in parts])),
-        np.concatenate([bags.indices for bags in parts]),
-        np.concatenate([bags.counts for bags in parts]),
-    )
 
 
 @dataclass(frozen=True, slots=True)
