@@ -19,7 +19,7 @@ from tests.topic_model.conftest import themed_campaigns, write_exports
 from topic_model.artifact import pack
 
 ROOT = Path(__file__).resolve().parents[2]
-HYPERPARAMETERS = {"algorithm": "lda-gensim", "num_topics": "5", "passes": "3", "chunksize": "30"}
+HYPERPARAMETERS = {"num_topics": "5", "passes": "3"}
 
 
 @dataclass
