@@ -266,7 +266,7 @@ def write_lookup_model(lookup: LookupModel, folder: Path, about: Mapping[str, An
     write_array(index / "keywords.npy", table.keywords.astype(np.int32))
     write_array(index / "keyword_figures.npy", table.figures)
     _write_csr(index, "keyword_terms", table.terms)
-    facts = ("settings", "corpus_hash", "metrics")
+    facts = ("algorithm", "settings", "corpus_hash", "metrics")
     return write_model(
         lookup.model,
         folder,

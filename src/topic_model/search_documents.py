@@ -30,7 +30,7 @@ def search_documents(
     A part is ``{"client_id", "parts", "campaign_id": [...], "name": [...], "channel": [...], "words": [...]}``; the
     directory a list of ``{"client_id", "parts", "campaigns"}``.
     """
-    phrase_words = [searchable(phrase) for phrase in keywords.phrases]
+    phrase_words = [" ".join(searchable(phrase)) for phrase in keywords.phrases]
     directory = []
     for client, members in groupby(range(len(campaigns)), lambda row: campaigns[row].client_id):
         parts = list(_parts(client, members, campaigns, keywords, phrase_words))
@@ -46,7 +46,7 @@ def _parts(
     rows: Iterable[int],
     campaigns: Sequence[KnownCampaign],
     keywords: KeywordTable,
-    phrase_words: Sequence[list[str]],
+    phrase_words: Sequence[str],
 ) -> Iterator[dict[str, list[Any]]]:
     names = ("campaign_id", "name", "channel", "words")
     room = MAX_PART_BYTES - len(orjson.dumps(client)) - 200
@@ -55,7 +55,7 @@ def _parts(
     for row in rows:
         campaign = campaigns[row]
         own = keywords.keywords[keywords.indptr[row] : keywords.indptr[row + 1]].tolist()
-        words = " ".join(dict.fromkeys(chain.from_iterable(phrase_words[keyword] for keyword in own)))
+        words = " ".join(dict.fromkeys(chain.from_iterable(phrase_words[keyword].split() for keyword in own)))
         entry = (campaign.campaign_id, campaign.name, campaign.channel, words[:MAX_WORDS_LENGTH])
         length = len(orjson.dumps(entry))
         if entries and size + length > room:

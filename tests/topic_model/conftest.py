@@ -16,7 +16,7 @@ import pytest
 
 from topic_model.algorithms import DEFAULT_ALGORITHM, algorithm
 from topic_model.algorithms.base import AlgorithmSettings
-from topic_model.algorithms.fit import fit_corpus
+from topic_model.algorithms.fit import fit_corpus, training_settings
 from topic_model.artifact import Artifact, read_artifact, write_model
 from topic_model.campaigns import Campaign, Keyword, campaign_from_record, campaign_to_line
 from topic_model.corpus import Corpus, build_corpus
@@ -193,7 +193,12 @@ def run_chain(
     lda = algorithm(DEFAULT_ALGORITHM).settings_class(num_topics=num_topics)
     model = fit_corpus(corpus, DEFAULT_ALGORITHM, lda)
     assert model is not None
-    about = {"corpus_hash": corpus.content_hash, "algorithm": DEFAULT_ALGORITHM, "metrics": {"c_npmi": 0.5}}
+    about = {
+        "algorithm": DEFAULT_ALGORITHM,
+        "settings": training_settings(DEFAULT_ALGORITHM, lda),
+        "corpus_hash": corpus.content_hash,
+        "metrics": {"c_npmi": 0.5},
+    }
     version = write_model(model, folder / "model", about=about)
     artifact = read_artifact(folder / "model")
     fingerprints = score(model, version, scoring, folder / "fingerprints")

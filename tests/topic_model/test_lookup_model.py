@@ -130,5 +130,5 @@ def test_the_lookup_model_keeps_the_models_facts(chain: Chain, folder: Path) -> 
     """Settings, corpus and metrics of the training, and the version of the model it came from."""
     manifest = read_artifact(folder / "artifact").manifest
     assert manifest["trained_model_version"] == chain.artifact.model_version
-    for name in ("settings", "corpus_hash", "metrics"):
+    for name in ("algorithm", "settings", "corpus_hash", "metrics"):
         assert manifest[name] == chain.artifact.manifest[name]
