@@ -33,7 +33,7 @@ def render_table(summary: RunSummary, console: Console) -> None:
         return
     table = Table(show_lines=True, expand=False, title="A few campaigns", title_justify="left")
     table.add_column("campaign", ratio=2, overflow="fold")
-    table.add_column("similar campaigns, and the topics they share", ratio=4, overflow="fold")
+    table.add_column("similar campaigns, and what they share", ratio=4, overflow="fold")
     table.add_column("recommended keywords", ratio=3, overflow="fold")
     for lookup in examples:
         campaign = Text(printable(lookup.title), style="bold")
@@ -83,9 +83,11 @@ def weak_mark(similarity: float) -> str:
 
 
 def shared_words(similar: Similar) -> str:
-    """What two campaigns have in common: their shared topics by first terms, or shared terms where no topic is."""
-    topics = [" ".join(topic.terms[:_TERMS_SHOWN]) for topic in similar.shared_topics]
-    return "; ".join(topics) or ", ".join(similar.shared_terms[:_TERMS_SHOWN]) or "no topic in common"
+    """What makes two campaigns similar: the terms of both, or the campaign's own that occur with the other's."""
+    if similar.shared_terms:
+        return ", ".join(similar.shared_terms[:_TERMS_SHOWN])
+    related = ", ".join(similar.related_terms[:_TERMS_SHOWN])
+    return f"no term in common; related: {related}" if related else "no term in common"
 
 
 def _place(lookup: CampaignLookup) -> str:

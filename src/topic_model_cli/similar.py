@@ -170,9 +170,9 @@ def _show(answer: Mapping[str, Any], record: Mapping[str, Any], console: Console
         console.print(cell(f"  {topic['share']:5.0%}  {', '.join(map(str, topic['terms'][:6]))}"))
     if unknown := answer.get("unknown_terms"):
         console.print(cell(f"  the model does not know: {', '.join(map(str, unknown[:20]))}"))
-    neighbours = Table("similarity", "campaign", "name", "channel", "shared topics", title="similar campaigns")
+    neighbours = Table("similarity", "campaign", "name", "channel", "terms in common", title="similar campaigns")
     for row in answer.get("similar") or []:
-        shared = "; ".join(", ".join(map(str, topic["terms"][:3])) for topic in row.get("shared_topics", [])[:2])
+        shared = ", ".join(map(str, row.get("shared_terms", [])[:5]))
         cells = (row["campaign_id"], row.get("name") or "", row.get("channel") or "", shared)
         neighbours.add_row(f"{row['similarity']:.3f}{weak_mark(row['similarity'])}", *map(cell, cells))
     console.print(neighbours if neighbours.row_count else "no campaign is similar enough")

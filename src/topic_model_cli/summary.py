@@ -113,6 +113,8 @@ class Similar:
     similarity: float
     shared_topics: tuple[TopicShare, ...]
     shared_terms: tuple[str, ...]
+    related_terms: tuple[str, ...] = ()
+    """The campaign's terms that occur with the other's."""
 
 
 @dataclass(frozen=True)
@@ -423,6 +425,7 @@ def _lookup(row: Mapping[str, Any]) -> CampaignLookup:
                 float(entry["similarity"]),
                 _topic_shares(entry.get("shared_topics", ())),
                 tuple(entry.get("shared_terms", ())),
+                tuple(entry.get("related_terms", ())),
             )
             for entry in row["similar"]
         ),

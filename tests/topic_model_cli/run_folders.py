@@ -136,7 +136,7 @@ def lookup_row(number: int, campaigns: int, clusters: int, name: str | None = No
             "channel": "google_ads",
             "similarity": 0.9 - step / 20,
             "shared_topics": [topic],
-            "shared_terms": ["camera"],
+            "shared_terms": ["camera bag", "zoom lens"],
         }
         for step in range(1, min(11, campaigns))
     ]

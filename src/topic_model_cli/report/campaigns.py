@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from topic_model_cli.final_table import weak_mark
 from topic_model_cli.report.text import cluster_colour, esc, number, plural
-from topic_model_cli.summary import CampaignLookup, RunSummary, Topic
+from topic_model_cli.summary import CampaignLookup, RunSummary, Similar, Topic
 
 EXAMPLES = 12
 TOPICS_OPEN = 12
@@ -77,14 +77,19 @@ def _similar_table(lookup: CampaignLookup) -> str:
         f'<tr><td class="number" data-label="similarity">{similar.similarity:.2f}{weak_mark(similar.similarity)}</td>'
         '<th scope="row">'
         f'{esc(similar.name or similar.campaign_id)}<br><small class="soft">{esc(similar.channel or "")}</small></th>'
-        f"<td>{esc('; '.join(', '.join(topic.terms[:3]) for topic in similar.shared_topics[:2]) or '–')}"
-        f'<br><small class="soft">{esc(", ".join(similar.shared_terms[:6]))}</small></td></tr>'
+        f"<td>{esc(', '.join(similar.shared_terms[:6]) or '–')}"
+        f'<br><small class="soft">{esc(", ".join(_only_related(similar)))}</small></td></tr>'
         for similar in lookup.similar[:SIMILAR_SHOWN]
     )
     return (
         '<table class="data stack"><thead><tr><th scope="col">similarity</th><th scope="col">campaign</th>'
-        f'<th scope="col">shared topics, terms</th></tr></thead><tbody>{rows}</tbody></table>'
+        f'<th scope="col">terms in common, related</th></tr></thead><tbody>{rows}</tbody></table>'
     )
+
+
+def _only_related(similar: Similar) -> list[str]:
+    """The campaign's terms that occur with the other's, and are not the other's themselves."""
+    return [term for term in similar.related_terms if term not in similar.shared_terms][:6]
 
 
 def _keyword_table(lookup: CampaignLookup) -> str:
