@@ -17,6 +17,8 @@ DEFAULT_ALGORITHM = "lda"
 ALGORITHMS: dict[str, str] = {
     "lda": "topic_model.algorithms.lda:Lda",
     "lda-gensim": "topic_model.algorithms.lda_gensim:GensimLda",
+    "lda-gibbs": "topic_model.algorithms.lda_gibbs:GibbsLda",
+    "nmf": "topic_model.algorithms.nmf:Nmf",
 }
 """Name → module and class. Modules are imported when they are asked for; what is heavy they import when they run."""
 

@@ -52,11 +52,10 @@ class Lda(Algorithm[LdaSettings]):
 
     def start(self, source: BagSource, settings: LdaSettings, num_topics: int) -> State:
         """Sufficient statistics to start from."""
-        if settings.start == "random":
-            drawn = np.random.default_rng(settings.seed).gamma(100.0, 0.01, (source.n_terms, num_topics))
-            return {"sstats": drawn.astype(np.float32)}
-        from topic_model.algorithms.nmf_start import start_statistics
+        from topic_model.algorithms.nmf_start import random_statistics, start_statistics
 
+        if settings.start == "random":
+            return {"sstats": random_statistics(source, num_topics, settings.seed)}
         sstats = start_statistics(
             source,
             num_topics,

@@ -37,6 +37,12 @@ def start_statistics(
     return topics.astype(np.float32)
 
 
+def random_statistics(source: BagSource, num_topics: int, seed: int) -> Float32Array:
+    """Gensim's start, for comparison: statistics of shape (n_terms, K) near 1, drawn from Gamma(100, 1/100)."""
+    drawn = np.random.default_rng(seed).gamma(100.0, 0.01, (source.n_terms, num_topics))
+    return drawn.astype(np.float32)
+
+
 def _topics(
     campaigns: Bags, n_terms: int, num_topics: int, iterations: int, random: np.random.Generator, threads: int
 ) -> FloatArray:
@@ -91,7 +97,7 @@ def factorise(
     from topic_model.kernels.nmf import coordinate_descent, sparse_product
     from topic_model.kernels.threads import splitting
 
-    columns = _transposed(rows, n_terms)
+    columns = transposed(rows, n_terms)
     with splitting(threads) as split:
 
         def product(of: Bags, factor: Any) -> Float32Array:
@@ -106,7 +112,7 @@ def factorise(
     return left, right
 
 
-def _transposed(rows: Bags, n_columns: int) -> Bags:
+def transposed(rows: Bags, n_columns: int) -> Bags:
     """The same entries by column."""
     from topic_model.kernels.em import transpose
 

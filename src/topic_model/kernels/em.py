@@ -241,6 +241,17 @@ def expected_topics(sstats: Float32Array, eta: float, split: Split) -> Float32Ar
     return topics
 
 
+def chunk_mixtures(
+    chunk: Bags, topics: Float32Array, alpha: Float32Array, iterations: int, threshold: float, split: Split
+) -> tuple[Float32Array, Float32Array]:
+    """What :func:`e_step` finds of a chunk: exp(E[log theta]) of shape (n, K) up to a factor a campaign, and scales."""
+    mixtures = np.empty((len(chunk), topics.shape[1]), np.float32)
+    scales = np.empty(len(chunk.indices), np.float32)
+    bags = (chunk.indptr, chunk.indices, chunk.counts)
+    split(e_step, chunk.indptr, *bags, topics, alpha, iterations, np.float32(threshold), mixtures, scales)
+    return mixtures, scales
+
+
 def statistics_of_chunk(
     chunk: Bags,
     topics: Float32Array,
@@ -249,28 +260,10 @@ def statistics_of_chunk(
     threshold: float,
     totals: FloatArray,
     split: Split,
-) -> Float32Array:
-    """Add a chunk's statistics to ``totals`` (n_terms, K), to be multiplied by ``topics`` when all chunks are in.
-
-    Returns the campaigns' exp(E[log theta]) of shape (n, K), each up to a factor.
-    """
-    mixtures = np.empty((len(chunk), topics.shape[1]), np.float32)
-    scales = np.empty(len(chunk.indices), np.float32)
-    split(
-        e_step,
-        chunk.indptr,
-        chunk.indptr,
-        chunk.indices,
-        chunk.counts,
-        topics,
-        alpha,
-        iterations,
-        np.float32(threshold),
-        mixtures,
-        scales,
-    )
+) -> None:
+    """Add a chunk's statistics to ``totals`` (n_terms, K), to be multiplied by ``topics`` when all chunks are in."""
+    mixtures, scales = chunk_mixtures(chunk, topics, alpha, iterations, threshold, split)
     by_term = np.zeros(len(topics) + 1, np.int64)
     entries, campaigns = np.empty(len(chunk.indices), np.int64), np.empty(len(chunk.indices), np.int32)
     transpose(chunk.indptr, chunk.indices, by_term, entries, campaigns)
     split(add_statistics, by_term, by_term, entries, campaigns, scales, mixtures, totals)
-    return mixtures
