@@ -167,6 +167,7 @@ class ModelServer:
 
     def launch(self) -> None:
         """Starts the container without waiting for it."""
+        self.ready = False  # it may be the second life of one that was
         self._close_connections()
         self.port = _free_port()
         launch = Launch(
