@@ -28,8 +28,8 @@ STEP_OF_STATE = {
     "ScoreCampaigns": "score",
     "BuildNeighbours": "build-neighbours",
 }
-# A Map, which is its iterations, and the states around the wait for the endpoint, whose interval is a setting.
-WAITING = {"Prepare", "WaitForEndpoint", "DescribeDeployment", "Deployed?"}
+# A Map, which is its iterations, and the deployment, whose bakes are settings.
+WAITING = {"Prepare", "Deploy"}
 
 
 def main() -> None:
