@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,11 @@ def trained(name: str, source: BagsInMemory, checkpoints: Path | None = None, sh
         checkpoints=checkpoints,
         should_stop=should_stop or (lambda: False),
     )
+
+
+def stop_at_question(number: int) -> Callable[[], bool]:
+    asked = count(1)
+    return lambda: next(asked) >= number
 
 
 def bytes_of(model: TopicModel) -> bytes:
@@ -71,7 +77,7 @@ def test_a_training_stopped_anywhere_goes_on_to_the_same_model(
     model, attempts = None, 0
     while model is None:
         attempts += 1
-        model = trained(name, source, tmp_path, lambda asked=count(1): next(asked) > 4, num_topics=5)
+        model = trained(name, source, tmp_path, stop_at_question(5), num_topics=5)
     assert attempts > 2
     assert bytes_of(model) == bytes_of(whole)
 
