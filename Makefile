@@ -149,10 +149,12 @@ $(RUN_READY): requirements/run.txt $(PACKAGING) | $(BIN)/python
 	@echo "Installing what a run needs (requirements/run.txt); a minute or two, once"
 	@$(PIP) install -qq --requirement requirements/run.txt
 	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m topic_model.kernels
 	@touch $@
 
 $(DEVELOPMENT_READY): requirements/development.txt $(PACKAGING) | $(BIN)/python
 	@echo "Installing what development needs (requirements/development.txt); a minute or two, once"
 	@$(PIP) install -qq --requirement requirements/development.txt
 	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m topic_model.kernels
 	@touch $@ $(RUN_READY)

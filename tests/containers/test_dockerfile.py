@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import platform
 import re
 import shutil
 import stat
@@ -183,6 +184,27 @@ def test_prune_takes_tests_headers_and_other_languages(tmp_path: Path) -> None:
     assert freed == 5 * len(gone)
 
 
+def test_prune_leaves_one_of_the_libraries_that_wheels_share(tmp_path: Path) -> None:
+    """Where a wheel looks for its copy a link to the first one's stands; others of that name stay, and so do all at a
+    second call."""
+    for name, content in (("a.libs/libx-1.so", b"x"), ("b.libs/libx-1.so", b"x"), ("c.libs/libx-1.so", b"longer")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(content)
+    assert (prune.share_libraries(tmp_path), prune.share_libraries(tmp_path)) == (1, 0)
+    assert (tmp_path / "b.libs/libx-1.so").readlink() == Path("../a.libs/libx-1.so")
+    assert [(tmp_path / f"{wheel}.libs/libx-1.so").read_bytes() for wheel in "abc"] == [b"x", b"x", b"longer"]
+
+
+def test_what_stands_in_for_blis_is_a_module(tmp_path: Path) -> None:
+    """thinc's import of it succeeds; nothing is made where there is no such extension."""
+    assert prune.replace_blis(tmp_path) == 0
+    (tmp_path / "blis").mkdir()
+    (tmp_path / "blis/py.cpython-311-x86_64-linux-gnu.so").write_bytes(b"12345")
+    assert prune.replace_blis(tmp_path) == 5
+    compile((tmp_path / "blis/py.py").read_text(), "py.py", "exec")
+    assert [path.name for path in (tmp_path / "blis").iterdir()] == ["py.py"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the image's libraries are Linux's")
 def test_stripped_library_still_loads_and_computes(tmp_path: Path) -> None:
     """An extension module without its tail answers as before; a file that is no library is left alone."""
@@ -287,6 +309,20 @@ def test_image_runs_as_any_user_on_a_read_only_root(tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stderr
     written = tmp_path / "processing/output/prepared/campaigns.parquet"
     assert written.stat().st_uid == 12345
+
+
+@pytest.mark.docker
+def test_image_holds_compiled_kernels_for_any_processor() -> None:
+    """A user without a home on a read-only root compiles nothing, whichever processor the builder had."""
+    code = (
+        "from topic_model.kernels import inference, jit; "
+        "print(inference.e_step._cache_hits.total(), inference.e_step._cache_misses.total(), jit.config.CPU_NAME)"
+    )
+    finished = docker(
+        *("run", "--rm", "--network", "none", "--read-only", "--user", "12345:12345"),
+        *("--entrypoint", "python", IMAGE, "-c", code),
+    )
+    assert finished.stdout.split() == ["1", "0", "x86-64-v3" if platform.machine() == "x86_64" else "generic"]
 
 
 @pytest.mark.docker
