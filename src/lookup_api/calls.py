@@ -74,6 +74,17 @@ class AwsCalls:
             _LOGGER.warning("a table could not be used: %s", error)
             raise unavailable("the lookup table does not answer; try again", RETRY_SECONDS) from error
 
+    def later(self, function: Callable[[], object]) -> None:
+        """Have a function run beside the requests; its errors are logged and nobody waits for it."""
+        self._threads.submit(_logged, function)
+
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _logged(function: Callable[[], object]) -> None:
+    try:
+        function()
+    except (ClientError, BotoCoreError) as error:
+        _LOGGER.warning("a table could not be used: %s", error)

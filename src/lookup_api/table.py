@@ -36,6 +36,7 @@ class LookupTable:
         self._rows: BoundedCache[bytes] = BoundedCache(cache_bytes)
         self._documents: BoundedCache[Any] = BoundedCache(cache_bytes)
         self._version: tuple[float, str] | None = None
+        self._renewing = False
 
     async def version(self) -> str:
         """The version to read.
@@ -43,14 +44,20 @@ class LookupTable:
         Raises:
             Problem: 503, where nothing is published or the table is silent.
         """
-        now = time.time()
-        if self._version is None or abs(now - self._version[0]) >= self._seconds:
+        known = self._version
+        # Absolute: a clock that was set back must not keep a version for hours.
+        age = float("inf") if known is None else abs(time.time() - known[0])
+        if age >= self._seconds:
             # Of several requests that find it too old each asks: a small item, and nobody waits for another.
-            version = await self._calls.table(self.read_version)
-            if version is None:
-                raise unavailable("no lookups are published yet", UNPUBLISHED_RETRY_SECONDS)
-            self._version = (now, version)
-        return self._version[1]
+            await self._calls.table(self._renew)
+            known = self._version
+        elif age >= self._seconds / 2 and not self._renewing:
+            # In time, and beside the requests, so that under steady traffic none of them waits for it.
+            self._renewing = True
+            self._calls.later(self._renew)
+        if known is None:
+            raise unavailable("no lookups are published yet", UNPUBLISHED_RETRY_SECONDS)
+        return known[1]
 
     async def row(self, campaign_id: str, principal: Principal) -> dict[str, Any]:
         """The row of a campaign that the principal may see.
@@ -97,6 +104,15 @@ class LookupTable:
         """A document's JSON, or None where the version has none; for a thread."""
         packed = self._get(document_key(name), version).get("packed", {}).get("B")
         return None if packed is None else gzip.decompress(packed)
+
+    def _renew(self) -> None:
+        """Read the pointer; for a thread."""
+        began = time.time()
+        try:
+            version = self.read_version()
+            self._version = None if version is None else (began, version)
+        finally:
+            self._renewing = False
 
     def _read_row(self, campaign_id: str, version: str) -> bytes:
         document: str | None = self._get(campaign_id, version).get("document", {}).get("S")

@@ -60,15 +60,40 @@ def test_a_new_version_is_read_when_the_old_one_is_too_old(
         point(local_aws, table, "aaaaaa", "c1")
         assert await read("c1") == "aaaaaa"
         point(local_aws, table, "bbbbbb", "c1", "c2")
-        now[0] += 1.9
+        now[0] += 0.9
         assert await read("c1") == "aaaaaa"
         with pytest.raises(Problem):
             await read("c2")
-        now[0] += 0.2
+        now[0] += 1.2
         assert await read("c1") == await read("c2") == "bbbbbb"
         now[0] -= 3_600  # a clock set back must not keep a version for an hour
         point(local_aws, table, "cccccc", "c1")
         assert await read("c1") == "cccccc"
+
+    asyncio.run(steps())
+    calls.close()
+
+
+def test_under_steady_traffic_nobody_waits_for_the_pointer(
+    local_aws: LocalConfig, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When half of its time is over the version is renewed beside the requests, once for all of them."""
+    now = [1_000_000.0]
+    monkeypatch.setattr("lookup_api.table.time.time", lambda: now[0])
+    calls = AwsCalls()
+    reader = LookupTable(calls, table, version_seconds=2, cache_bytes=1 << 20)
+    point(local_aws, table, "aaaaaa")
+
+    async def steps() -> None:
+        assert await reader.version() == "aaaaaa"
+        point(local_aws, table, "bbbbbb")
+        read, reads = reader.read_version, []
+        monkeypatch.setattr(reader, "read_version", lambda: reads.append(1) or read())
+        now[0] += 1.5
+        assert await reader.version() == "aaaaaa"
+        while await reader.version() != "bbbbbb":
+            await asyncio.sleep(0.01)
+        assert len(reads) == 1
 
     asyncio.run(steps())
     calls.close()
