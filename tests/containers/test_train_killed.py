@@ -15,6 +15,8 @@ from topic_model.algorithms import ALGORITHMS
 KILLS = 6
 LONG = {
     "lda": {"passes": "500", "start": "random"},
+    "lda-gibbs": {"passes": "1000"},
+    "nmf": {"passes": "500"},
     "lda-gensim": {"passes": "150", "start": "random", "iterations": "20"},
 }
 """Hyperparameters that keep each algorithm at work for some seconds, where it can be kept."""

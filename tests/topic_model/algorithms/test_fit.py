@@ -26,7 +26,6 @@ from topic_model.model import TopicModel
 SHUFFLE = ShuffleSettings(num_topics=4, threads=1)
 SMALL = {
     "lda": {"num_topics": 4, "passes": 4},
-    "lda-gibbs": {"num_topics": 4, "passes": 5},
     "nmf": {"num_topics": 4, "passes": 3},
     "lda-gensim": {"num_topics": 4, "passes": 4, "chunksize": 20},
     "lda-gibbs": {"num_topics": 4, "passes": 5},
@@ -98,7 +97,7 @@ def test_resuming_after_each_pass_gives_the_same_model(name: str, corpus: Corpus
         assert np.array_equal(_fit(corpus, name, settings, checkpoints=folder).lambda_, expected.lambda_)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["lda-gensim", "shuffle"])
 @pytest.mark.parametrize("call", [1, 2, 4, 7, 11])
 def test_stopping_in_a_pass_loses_that_pass_alone(name: str, call: int, corpus: Corpus, tmp_path: Path) -> None:
     """Stopped before any chunk, a run returns no model; the next one ends at the same bits."""
