@@ -60,7 +60,11 @@ class Results:
         self._found: dict[tuple[str, str, int], Result] = {}
         if self._path.exists():
             for line in self._path.read_text(encoding="utf-8").splitlines():
-                self._keep(Result(**json.loads(line)))
+                values = json.loads(line)
+                if (
+                    values.keys() == Result.__annotations__.keys()
+                ):  # else an earlier benchmark's, which measured otherwise
+                    self._keep(Result(**values))
 
     def _keep(self, result: Result) -> None:
         self._found[result.corpus_hash, result.trainer, result.seed] = result
