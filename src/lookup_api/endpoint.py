@@ -46,6 +46,9 @@ class Endpoint:
             answer = await self._calls.run(self._invoke, orjson.dumps(question))
         except ClientError as error:
             raise _problem(error) from error
+        except (ValueError, TypeError) as error:
+            _LOGGER.error("endpoint %s answered with no JSON object: %s", self._name, error)
+            raise _failed() from error
         except BotoCoreError as error:
             _LOGGER.warning("endpoint %s cannot be reached: %s", self._name, error)
             raise unavailable("the endpoint cannot be reached; try again", BUSY_SECONDS) from error
@@ -53,6 +56,9 @@ class Endpoint:
             # An older container ignores the field, and its answer tells of other clients.
             _LOGGER.error("endpoint %s does not keep to one client; deploy a container of this version", self._name)
             raise unavailable("the model that serves cannot answer for one client yet", ABSENT_SECONDS)
+        if "similar" not in answer.document:
+            _LOGGER.error("endpoint %s serves a trained model and no lookup model", self._name)
+            raise unavailable("the model that serves knows no campaigns", ABSENT_SECONDS)
         return answer
 
     def _invoke(self, body: bytes) -> EndpointAnswer:
@@ -95,6 +101,9 @@ def _refusal(response: Any) -> Problem:
     if status in (429, 503):
         return unavailable("the endpoint is busy; try again", BUSY_SECONDS)
     _LOGGER.error("the container failed with %d: %s", status, str(response.get("OriginalMessage"))[:500])
-    return Problem(
-        502, "endpoint-failed", "the model that serves failed on this campaign", retry_after_seconds=BUSY_SECONDS
-    )
+    return _failed()
+
+
+def _failed() -> Problem:
+    detail = "the model that serves failed on this campaign"
+    return Problem(502, "endpoint-failed", detail, retry_after_seconds=BUSY_SECONDS)

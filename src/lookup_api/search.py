@@ -7,6 +7,7 @@ Names come before keywords, and equal ranks in the order of their names.
 from __future__ import annotations
 
 import threading
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,13 @@ from lookup_api.cache import BoundedCache
 from lookup_api.calls import AwsCalls
 from lookup_api.keys import Principal
 from lookup_api.table import LookupTable
-from topic_model.published import SEARCH, search_name, searchable
+from topic_model.published import directory_name, search_name, searchable
 
 MAX_MATCHES = 1_000
 MAX_WORDS = 8
 _KEPT_QUERIES_BYTES = 8 << 20
+_ENTRY_BYTES = 250
+"""Of a campaign beside its text: its id and name as strings, and where its lines begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class ClientCampaigns:
         ]
         self._heads = _Lines(heads)
         self._texts = _Lines([f"{head} {text}" for head, text in zip(heads, words, strict=True)])
-        self.size = 3 * (self._heads.size + self._texts.size) + 400 * len(self._ids)
+        self.size = self._heads.size + self._texts.size + _ENTRY_BYTES * len(self._ids)
 
     def named(self, words: Sequence[str]) -> Iterator[int]:
         """Places of the campaigns whose name or id has all words."""
@@ -85,7 +88,7 @@ class _Lines:
     def __init__(self, lines: Sequence[str]) -> None:
         encoded = [f" {line}\n".encode() for line in lines]
         self._text = b"".join(encoded)
-        self._starts = [0, *accumulate(map(len, encoded))]
+        self._starts = array("Q", [0, *accumulate(map(len, encoded))])
         self.size = len(self._text)
 
     def matching(self, words: Sequence[str]) -> Iterator[int]:
@@ -150,9 +153,15 @@ class CampaignSearch:
         if client is not None:
             yield self._client(version, client)
             return
-        directory = self._table.read_document(SEARCH, version)
-        for entry in orjson.loads(directory or b'{"clients":[]}')["clients"]:
-            yield self._client(version, entry["client_id"])
+        part, parts = 0, 1
+        while part < parts:
+            content = self._table.read_document(directory_name(part), version)
+            if content is None:
+                return
+            directory = orjson.loads(content)
+            for entry in directory["clients"]:
+                yield self._client(version, entry["client_id"])
+            part, parts = part + 1, directory["parts"]
 
     def _client(self, version: str, client: str | None) -> ClientCampaigns:
         key = (version, client)

@@ -26,7 +26,7 @@ class ApiSettings:
     """After which the version that is read is looked up again: a new one is seen this much later at most."""
     key_seconds: float = 30.0
     """After which an API key is looked up again: a revoked one is refused this much later at most."""
-    cache_bytes: int = 64 << 20
+    cache_bytes: int = 256 << 20
     """Of rows and search documents in memory."""
 
     @classmethod
@@ -44,7 +44,7 @@ class ApiSettings:
             feedback_days=int(_number(environment, "FEEDBACK_DAYS", 0, 3_650)),
             version_seconds=_number(environment, "VERSION_SECONDS", 2, 300),
             key_seconds=_number(environment, "KEY_SECONDS", 30, 300),
-            cache_bytes=int(_number(environment, "CACHE_MB", 64, 8_192)) << 20,
+            cache_bytes=int(_number(environment, "CACHE_MB", 256, 8_192)) << 20,
         )
 
 

@@ -15,19 +15,23 @@ POINTER = "#current"
 TOPICS = "topics"
 CLUSTERS = "clusters"
 SEARCH = "search"
-"""The directory of the search documents: which clients there are, and in how many parts each one's campaigns stand."""
 
 SAME = "same"
 """A row's ``within_client`` where its lists are those of the row: all neighbours are of the campaign's client."""
 
 _WORD = re.compile(r"\w+")
-_DOCUMENT_NAME = re.compile(r"topics|clusters|search(:[0-9a-f]{32}:[0-9]{1,6})?")
+_DOCUMENT_NAME = re.compile(r"topics|clusters|search:[0-9]{1,6}|search:[0-9a-f]{32}:[0-9]{1,6}")
 
 
 def search_name(client_id: str | None, part: int) -> str:
     """The name of one part of a client's search document; a digest stands for the client, whose id may be long."""
     digest = hashlib.sha256(b"\x00" if client_id is None else client_id.encode()).hexdigest()[:32]
     return f"{SEARCH}:{digest}:{part}"
+
+
+def directory_name(part: int) -> str:
+    """The name of one part of the search documents' directory: which clients there are."""
+    return f"{SEARCH}:{part}"
 
 
 def is_document_name(name: str) -> bool:

@@ -9,58 +9,69 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from topic_model.lookup_model import KnownCampaign
-from topic_model.published import SEARCH, search_name, searchable
+from topic_model.published import directory_name, search_name, searchable
 from topic_model.recommend import KeywordTable
 
 MAX_PART_BYTES = 350_000
 """Of one part's JSON: it fits an item of the lookup table (400 KB) even where compressing it gains nothing."""
 MAX_WORDS_LENGTH = 4_000
+_HEAD_BYTES = 4_500
+"""Of a part beside its entries: names, and the client's id of up to 1,024 characters."""
+_Entry = TypeVar("_Entry")
 
 
 def search_documents(
     campaigns: Sequence[KnownCampaign], keywords: KeywordTable
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The parts of each client's document with their names, and at the end the directory of all.
+    """The parts of each client's document with their names, and at the end those of the directory of all clients.
 
-    A part is ``{"client_id", "parts", "campaign_id": [...], "name": [...], "channel": [...], "words": [...]}``; the
-    directory a list of ``{"client_id", "parts", "campaigns"}``.
+    A part is ``{"client_id", "parts", "campaign_id": [...], "name": [...], "channel": [...], "words": [...]}``; a part
+    of the directory ``{"parts", "clients": [{"client_id", "parts", "campaigns"}]}``.
     """
     phrase_words = [" ".join(searchable(phrase)) for phrase in keywords.phrases]
     directory = []
     for client, members in groupby(range(len(campaigns)), lambda row: campaigns[row].client_id):
-        parts = list(_parts(client, members, campaigns, keywords, phrase_words))
+        parts = list(_parts(members, campaigns, keywords, phrase_words))
         for number, part in enumerate(parts):
             yield search_name(client, number), {"client_id": client, "parts": len(parts), **part}
         total = sum(len(part["campaign_id"]) for part in parts)
         directory.append({"client_id": client, "parts": len(parts), "campaigns": total})
-    yield SEARCH, {"clients": directory}
+    sized = list(_bounded((client, len(orjson.dumps(client))) for client in directory))
+    for number, clients in enumerate(sized):
+        yield directory_name(number), {"parts": len(sized), "clients": clients}
 
 
 def _parts(
-    client: str | None,
     rows: Iterable[int],
     campaigns: Sequence[KnownCampaign],
     keywords: KeywordTable,
     phrase_words: Sequence[str],
 ) -> Iterator[dict[str, list[Any]]]:
     names = ("campaign_id", "name", "channel", "words")
-    room = MAX_PART_BYTES - len(orjson.dumps(client)) - 200
-    entries: list[tuple[Any, ...]] = []
-    size = 0
+    entries = []
     for row in rows:
         campaign = campaigns[row]
         own = keywords.keywords[keywords.indptr[row] : keywords.indptr[row + 1]].tolist()
         words = " ".join(dict.fromkeys(chain.from_iterable(phrase_words[keyword].split() for keyword in own)))
         entry = (campaign.campaign_id, campaign.name, campaign.channel, words[:MAX_WORDS_LENGTH])
-        length = len(orjson.dumps(entry))
-        if entries and size + length > room:
-            yield {name: list(column) for name, column in zip(names, zip(*entries, strict=True), strict=True)}
-            entries, size = [], 0
+        entries.append((entry, len(orjson.dumps(entry))))
+    for part in _bounded(entries):
+        yield {name: list(column) for name, column in zip(names, zip(*part, strict=True), strict=True)}
+
+
+def _bounded(sized: Iterable[tuple[_Entry, int]]) -> Iterator[list[_Entry]]:
+    """Entries in lists of at most a part's bytes, by the size that each comes with."""
+    entries: list[_Entry] = []
+    size = _HEAD_BYTES
+    for entry, length in sized:
+        if entries and size + length + 1 > MAX_PART_BYTES:
+            yield entries
+            entries, size = [], _HEAD_BYTES
         entries.append(entry)
-        size += length
-    yield {name: list(column) for name, column in zip(names, zip(*entries, strict=True), strict=True)}
+        size += length + 1
+    yield entries

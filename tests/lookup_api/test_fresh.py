@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from lookup_api.endpoint import _problem
+from lookup_api.endpoint import EndpointAnswer, _problem
 from tests.lookup_api.conftest import KEYS, Server
 
 
@@ -104,6 +105,24 @@ def test_an_endpoint_that_does_not_answer_is_503(api: Server, monkeypatch: pytes
     monkeypatch.setattr("lookup_api.endpoint.Endpoint._invoke", invoke)
     response = api.post("/v1/similar", {"keywords": ["latte"]})
     assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"), [(b"[1]", 502), (b"oops", 502), (b"", 502), (b'{"model_version": "a", "topics": []}', 503)]
+)
+def test_an_endpoint_that_answers_otherwise_is_no_defect(
+    answer: bytes, status: int, api: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No JSON, no object, or a trained model without campaigns: 502 or 503, whoever's fault it is."""
+
+    def invoke(self: Any, body: bytes) -> Any:
+        document = json.loads(answer)
+        if not isinstance(document, dict):
+            raise TypeError("no object")
+        return EndpointAnswer(document, None)
+
+    monkeypatch.setattr("lookup_api.endpoint.Endpoint._invoke", invoke)
+    assert api.post("/v1/similar", {"keywords": ["latte"]}).status_code == status
 
 
 def test_a_container_that_does_not_keep_to_a_client_tells_nothing(api: Server, monkeypatch: pytest.MonkeyPatch) -> None:

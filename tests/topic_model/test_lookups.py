@@ -20,7 +20,7 @@ from topic_model.artifact import unpack
 from topic_model.campaigns import Campaign, Keyword
 from topic_model.errors import ArtifactMismatchError, CorpusError
 from topic_model.lookups import build_lookups
-from topic_model.published import search_name
+from topic_model.published import directory_name, search_name
 from topic_model.settings import CorpusSettings, NeighbourSettings
 
 
@@ -380,7 +380,7 @@ def test_every_campaign_can_be_searched_for(chain: Chain, written: Path, rows: d
         entry["name"]: _document(written, entry["file"]) for entry in _document(written, "manifest.json")["documents"]
     }
     found = []
-    for client in documents["search"]["clients"]:
+    for client in documents[directory_name(0)]["clients"]:
         parts = [documents[search_name(client["client_id"], part)] for part in range(client["parts"])]
         assert client["campaigns"] == sum(len(part["campaign_id"]) for part in parts)
         for part in parts:
@@ -394,12 +394,16 @@ def test_every_campaign_can_be_searched_for(chain: Chain, written: Path, rows: d
 
 def test_long_search_documents_come_in_parts(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     """No part is larger than an item of the table takes, and the parts hold all campaigns."""
-    monkeypatch.setattr(search_documents, "MAX_PART_BYTES", 1_500)
+    most = search_documents._HEAD_BYTES + 1_000
+    monkeypatch.setattr(search_documents, "MAX_PART_BYTES", most)
     lookup = chain.lookups.lookup
     documents = dict(search_documents.search_documents(lookup.campaigns, lookup.keywords))
-    directory = documents.pop("search")
-    assert max(client["parts"] for client in directory["clients"]) > 1
-    assert len(documents) == sum(client["parts"] for client in directory["clients"])
-    assert max(len(orjson.dumps(part)) for part in documents.values()) <= 1_500
+    assert max(len(orjson.dumps(part)) for part in documents.values()) <= most
+    directory = [documents.pop(directory_name(0))]
+    directory += [documents.pop(directory_name(part)) for part in range(1, directory[0]["parts"])]
+    clients = [client for part in directory for client in part["clients"]]
+    assert {client["client_id"] for client in clients} == {campaign.client_id for campaign in lookup.campaigns}
+    assert max(client["parts"] for client in clients) > 1
+    assert len(documents) == sum(client["parts"] for client in clients)
     ids = [campaign_id for part in documents.values() for campaign_id in part["campaign_id"]]
     assert sorted(ids) == sorted(campaign.campaign_id for campaign in lookup.campaigns)
