@@ -51,10 +51,13 @@ def build_deploy_workflow(settings: PipelineSettings) -> dict[str, Any]:
 
     names = Pass("NameAlarms", parameters=alarm_names(), result_path="$.alarms")
     alarms = [guard(task, logs=_NO_LOGS, then=failure) for task in alarm_tasks(settings.deployment.alarms)]
-    steps.Chain([names, *alarms, update])
+    before = Pass("RememberBefore", parameters={"config": "$.endpoint_before.config"}, result_path="$.before")
+    steps.Chain([before, names, *alarms, update])
+    nothing = Pass("NothingBefore", result={"config": "none"}, result_path="$.before")
+    nothing.next(create)
 
     configure = guard(_create_config(settings), logs=_NO_LOGS, then=failure)
-    configure.next(_describe(settings, exists=names, missing=create, on_failure=failure))
+    configure.next(_describe(settings, exists=before, missing=nothing, on_failure=failure))
     return graph(
         configure,
         comment="topic-model: a new model takes the endpoint over, or the old one stays",
@@ -112,7 +115,7 @@ def _describe(settings: PipelineSettings, *, exists: Any, missing: Any, on_failu
         comment="An endpoint that is there is updated; one that is not is created",
         resource=f"{_SDK}:describeEndpoint",
         parameters={"EndpointName": "${EndpointName}"},
-        result_selector={"status": "$.EndpointStatus"},
+        result_selector={"status": "$.EndpointStatus", "config": "$.EndpointConfigName"},
         result_path="$.endpoint_before",
         timeout_seconds=60,
         # Not retried for a missing endpoint, which has the same error name as every refusal of the API.
@@ -270,6 +273,7 @@ def _retire(settings: PipelineSettings) -> Any:
             "Payload": {
                 "endpoint": "${EndpointName}",
                 "config": "$.endpoint_config.name",
+                "before": "$.before.config",
                 "retained": settings.deployment.retained_models,
             },
         },

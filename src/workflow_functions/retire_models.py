@@ -31,9 +31,11 @@ class _Config:
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, list[str]]:
-    """``{"retired": [configurations], "kept": [configurations]}`` for ``{"endpoint", "config", "retained"}``.
+    """Answers ``{"retired": [configurations], "kept": [configurations]}``.
 
-    ``config`` must serve; it counts among the ``retained``. Deleting twice is no error, so a retry is safe.
+    The event is ``{"endpoint", "config", "before", "retained"}``: ``config`` must serve and is one of the ``retained``
+    that are kept; ``before`` is what served before it, whoever deployed that. Deleting twice is no error, so a retry
+    is safe.
 
     Raises:
         RetirementError: another configuration serves by now; nothing is deleted.
@@ -50,7 +52,7 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, list[str]]:
     )
     # What was made later belongs to a deployment that may be under way.
     mine = [found for found in _configs(endpoint) if found.created <= present["CreationTime"]]
-    others = [found for found in mine if found.served and found.name != config]
+    others = [found for found in mine if found.name != config and (found.served or found.name == event["before"])]
     kept = {config, *(found.name for found in others[: max(0, retained - 1)])}
     models = {name for config_name in kept for name in _models(config_name)}
     retired = [found.name for found in mine if found.name not in kept]

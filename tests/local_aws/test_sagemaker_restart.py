@@ -61,6 +61,7 @@ def restarted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         make_model(first, "kept")
         make_config(first, "kept", {"ModelName": "kept"})
         make_endpoint(first, "kept", "kept")
+        begin_a_canary(first)
         sagemaker.add_tags(ResourceArn=before["TrainingJobArn"], Tags=[{"Key": "owner", "Value": "me"}])
         server_process = who(first, "kept")["pid"]
         wait_for(lambda: keys(first, "data", "checkpoints/step.txt"))
@@ -71,6 +72,55 @@ def restarted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         wait_for(lambda: not processes_naming(str(root)))
         yield Restarted(start(root), before, server_process)
     wait_for(lambda: not processes_naming(str(root)))
+
+
+def begin_a_canary(aws: LocalConfig) -> None:
+    """An endpoint with an alarm and a scalable target whose update bakes for longer than any test takes."""
+    two = {"ModelName": "kept", "InitialInstanceCount": 2}
+    for name in ("old", "new"):
+        make_config(aws, name, two)
+    make_endpoint(aws, "changing", "old")
+    aws.client("cloudwatch").put_metric_alarm(
+        AlarmName="watched", Namespace="n", MetricName="m", Statistic="Sum", Period=60,
+        EvaluationPeriods=1, Threshold=1, ComparisonOperator="GreaterThanThreshold", TreatMissingData="notBreaching",
+    )  # fmt: skip
+    aws.client("application-autoscaling").register_scalable_target(
+        ServiceNamespace="sagemaker", ResourceId="endpoint/changing/variant/kept", MinCapacity=1, MaxCapacity=3,
+        ScalableDimension="sagemaker:variant:DesiredInstanceCount",
+    )  # fmt: skip
+    routing = {"Type": "CANARY", "WaitIntervalInSeconds": 3_600}
+    routing["CanarySize"] = {"Type": "INSTANCE_COUNT", "Value": 1}
+    aws.client("sagemaker").update_endpoint(
+        EndpointName="changing",
+        EndpointConfigName="new",
+        DeploymentConfig={
+            "BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing},
+            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "watched"}]},
+        },
+    )
+
+    def bakes() -> bool:
+        pending = aws.client("sagemaker").describe_endpoint(EndpointName="changing").get("PendingDeploymentSummary")
+        return bool(pending and pending["ProductionVariants"][0]["VariantStatus"][0]["Status"] == "Baking")
+
+    wait_for(bakes)
+
+
+def test_an_update_that_was_interrupted_leaves_the_old_configuration(restarted: Restarted) -> None:
+    """The endpoint serves what it served before the update, and says what became of that."""
+    shown = settled(restarted.aws, "changing")
+    assert (shown["EndpointStatus"], shown["EndpointConfigName"]) == ("InService", "old")
+    assert shown["FailureReason"] == "the local AWS was stopped during the update to new"
+    assert len({who(restarted.aws, "changing")["pid"] for _ in range(6)}) == 2
+
+
+def test_alarms_and_scalable_targets_are_kept(restarted: Restarted) -> None:
+    """Both are there again, and the alarm is evaluated again."""
+    alarms = restarted.aws.client("cloudwatch").describe_alarms
+    assert wait_for(lambda: alarms(AlarmNames=["watched"])["MetricAlarms"][0]["StateValue"] == "OK")
+    scaling = restarted.aws.client("application-autoscaling")
+    (target,) = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 3)
 
 
 def test_a_finished_job_is_described_as_before(restarted: Restarted) -> None:

@@ -91,7 +91,7 @@ def test_a_rollback_is_explained_by_the_alarm_that_fired(aws: LocalConfig) -> No
 def test_what_served_long_ago_and_what_never_did_is_removed(aws: LocalConfig) -> None:
     """The last ones that served stay, whatever was rolled back in between; other endpoints' are not touched."""
     configure(aws, "others", endpoint="another")
-    event: dict[str, Any] = {"endpoint": ENDPOINT, "retained": 2}
+    event: dict[str, Any] = {"endpoint": ENDPOINT, "retained": 2, "before": "none"}
     for model in ("second", "rejected", "third"):
         configure(aws, model)
         if model != "rejected":
@@ -104,13 +104,24 @@ def test_what_served_long_ago_and_what_never_did_is_removed(aws: LocalConfig) ->
     assert models == {"second", "third", "others", "coming"}
     assert configs == alarms == {name_of(model) for model in models}
     state = json.loads(DEPLOY.rendered_path.read_text())["States"]["RetireModels"]
-    assert set(state["Parameters"]["Payload"]) == {"endpoint", "config.$", "retained"}
+    assert set(state["Parameters"]["Payload"]) == {"endpoint", "config.$", "before.$", "retained"}
     assert {path.removeprefix("$.Payload.") for path in expressions(state["ResultSelector"])} == set(answer)
+
+
+def test_what_served_just_before_counts_though_its_deployment_was_cut_short(aws: LocalConfig) -> None:
+    """An execution that was stopped in its bake leaves a model that serves without a mark: it is not thrown away."""
+    for model in ("unmarked", "newest"):
+        configure(aws, model)
+        serve(aws, model)
+    event = {"endpoint": ENDPOINT, "config": name_of("newest"), "before": name_of("unmarked"), "retained": 2}
+    assert retire_models.handler(event, None)["kept"] == [name_of("newest"), name_of("unmarked")]
 
 
 def test_nothing_is_removed_for_a_configuration_that_does_not_serve(aws: LocalConfig) -> None:
     """Another deployment may have come in between: its model must stay."""
     before = there(aws)
     with pytest.raises(RetirementError, match="and not tm-x-config-coming; nothing was removed"):
-        retire_models.handler({"endpoint": ENDPOINT, "config": name_of("coming"), "retained": 1}, None)
+        retire_models.handler(
+            {"endpoint": ENDPOINT, "config": name_of("coming"), "before": "none", "retained": 1}, None
+        )
     assert there(aws) == before
