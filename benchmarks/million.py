@@ -1,10 +1,12 @@
-"""Training on a corpus that stays on disk: time, memory and held-out bound at 100,000 and 1,000,000 campaigns.
+"""A corpus that stays on disk: time and memory of training, or of build-corpus, at 100,000 and 1,000,000 campaigns.
 
 ``python -m benchmarks.million [N ...] [--algorithm lda] [--topics 100] [--threads 2]``
+``python -m benchmarks.million [N ...] --build``
 
 Campaigns of some 50 distinct terms out of 50,000 are drawn from planted topics, by seed, straight into a corpus folder.
-Training runs in a fresh process; its peak memory is the kernel's figure for that process (``ru_maxrss``, in which pages
-of mapped files count; shards are read, not mapped). ``reading`` is one pass over all chunks without training.
+What is measured runs in a fresh process; its peak memory is the kernel's figure for that process (``ru_maxrss``, in
+which pages of mapped files count; shards are read, not mapped). ``reading`` is one pass over all chunks without
+training. ``--build`` makes prepared channels instead, of campaigns in no order with rare terms of all kinds.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ TERMS_A_TOPIC = 2_000
 WORDS_A_CAMPAIGN = 52
 BACKGROUND_SHARE = 0.15
 HELD_OUT_SHARE = 0.02
+RARE_TERMS = 2_000_000
 
 
 def main() -> None:
@@ -40,12 +43,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a hyperparameter more")
-    parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--build", action="store_true", help="measure build-corpus, and not training")
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.train:
-        print(json.dumps(train(arguments.train, arguments)))
+    if arguments.child:
+        print(json.dumps(build(arguments.child) if arguments.build else train(arguments.child, arguments)))
         return
-    found = [measure(size, arguments) for size in arguments.sizes]
+    found = [(measure_build if arguments.build else measure)(size, arguments) for size in arguments.sizes]
     for one, other in pairwise(found):
         campaigns, seconds, mib = (other[name] / one[name] for name in ("campaigns", "seconds", "mib"))
         print(f"{campaigns:g} times the campaigns took {seconds:.2f} times the time and {mib:.2f} times the memory")
@@ -57,18 +61,7 @@ def measure(size: int, arguments: argparse.Namespace) -> dict[str, Any]:
         began = time.monotonic()
         generate(Path(work) / "corpus", size, arguments.seed)
         generated = time.monotonic() - began
-        command = [sys.executable, "-m", "benchmarks.million", "--train", work + "/corpus"]
-        command += ["--algorithm", arguments.algorithm, "--topics", str(arguments.topics)]
-        command += ["--threads", str(arguments.threads), "--seed", str(arguments.seed)]
-        command += [part for setting in arguments.set for part in ("--set", setting)]
-        result = Path(work) / "result.json"
-        with result.open("wb") as stream:
-            child = subprocess.Popen(command, stdout=stream)
-            _, status, usage = os.wait4(child.pid, 0)
-            child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            sys.exit(f"training on {size:,} campaigns ended with exit code {child.returncode}")
-        found: dict[str, Any] = {**json.loads(result.read_bytes()), "mib": usage.ru_maxrss / 1024}
+        found = _in_a_process(Path(work) / "corpus", arguments)
     print(
         f"{size:>9,} campaigns of {found['terms']:.1f} terms (made in {generated:.0f} s), {arguments.algorithm}, "
         f"K = {arguments.topics}, {arguments.threads} threads\n"
@@ -79,6 +72,51 @@ def measure(size: int, arguments: argparse.Namespace) -> dict[str, Any]:
         flush=True,
     )
     return found
+
+
+def measure_build(size: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Make prepared channels of ``size`` campaigns and their corpus in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="topic-model-million-") as work:
+        make_prepared(Path(work) / "prepared", size, arguments.seed)
+        found = _in_a_process(Path(work) / "prepared", arguments)
+    print(
+        f"{size:>9,} campaigns of {found['terms']:.1f} terms, build-corpus: {found['seconds']:.1f} s "
+        f"({found['cpu_seconds']:.1f} s of processor), peak {found['mib']:,.0f} MiB",
+        flush=True,
+    )
+    return found
+
+
+def _in_a_process(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What ``build`` or ``train`` tells of a folder, and the process's peak memory."""
+    command = [sys.executable, "-m", "benchmarks.million", "--child", str(folder)]
+    command += ["--algorithm", arguments.algorithm, "--topics", str(arguments.topics)]
+    command += ["--threads", str(arguments.threads), "--seed", str(arguments.seed)]
+    command += [part for setting in arguments.set for part in ("--set", setting)]
+    command += ["--build"] if arguments.build else []
+    result = folder.with_name("result.json")
+    with result.open("wb") as stream:
+        child = subprocess.Popen(command, stdout=stream)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        sys.exit(f"the process measured ended with exit code {child.returncode}")
+    return {**json.loads(result.read_bytes()), "mib": usage.ru_maxrss / 1024}
+
+
+def build(prepared: Path) -> dict[str, Any]:
+    """Build the corpus of prepared channels in this process."""
+    from topic_model.corpus import build_corpus
+    from topic_model.settings import CorpusSettings
+
+    began, cpu = time.monotonic(), time.process_time()
+    corpus = build_corpus(prepared, prepared.with_name("corpus"), CorpusSettings())
+    return {
+        "campaigns": len(corpus),
+        "terms": sum(entry.n_entries for entry in corpus.shards.entries) / len(corpus),
+        "seconds": time.monotonic() - began,
+        "cpu_seconds": time.process_time() - cpu,
+    }
 
 
 def train(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -152,6 +190,39 @@ def generate(folder: Path, size: int, seed: int) -> None:
                 random.random(number) < HELD_OUT_SHARE,
             )
             writer.add(shard, [f"c{campaign:08d}" for campaign in range(start, start + number)])
+
+
+def make_prepared(folder: Path, size: int, seed: int) -> None:
+    """Two prepared channels of ``size`` campaigns in all: 60 words each out of two million by Zipf's law, no order."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from topic_model.prepare import CAMPAIGNS_SCHEMA
+    from topic_model.settings import TextSettings
+
+    random = np.random.default_rng(seed)
+    words = pa.array([f"word{number:07d}" for number in range(RARE_TERMS)])
+    law = _zipf(RARE_TERMS)
+    names = ("campaign_id", "channel", "name", "terms", "term_counts")
+    schema = pa.schema([CAMPAIGNS_SCHEMA.field(name) for name in names])
+    for channel, numbers in zip(("a_ads", "b_ads"), np.array_split(random.permutation(size), 2), strict=True):
+        (folder / channel).mkdir(parents=True)
+        quality = {"text_settings": TextSettings().model_dump()}
+        (folder / channel / "quality.json").write_text(json.dumps(quality), encoding="utf-8")
+        with pq.ParquetWriter(folder / channel / "campaigns.parquet", schema) as writer:
+            for start in range(0, len(numbers), 4_000):
+                own = numbers[start : start + 4_000].tolist()
+                drawn = np.searchsorted(law, random.random((len(own), 60)))
+                keys, counts = np.unique(np.arange(len(own))[:, None] * RARE_TERMS + drawn, return_counts=True)
+                offsets = pa.array(np.searchsorted(keys, np.arange(len(own) + 1) * RARE_TERMS), pa.int32())
+                columns = [
+                    pa.array([f"campaign-{number:09d}" for number in own]),
+                    pa.array([channel] * len(own)),
+                    pa.array([f"Campaign number {number} of {channel}" for number in own]),
+                    pa.ListArray.from_arrays(offsets, words.take(pa.array(keys % RARE_TERMS))),
+                    pa.ListArray.from_arrays(offsets, pa.array(counts, pa.int32())),
+                ]
+                writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
 def _zipf(number: int) -> Any:
