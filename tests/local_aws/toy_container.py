@@ -137,10 +137,10 @@ def serve() -> None:
     if os.environ.get("TOY_EXIT"):
         print("no model here", flush=True)
         sys.exit(9)
-    port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
+    port = os.environ.get("SAGEMAKER_BIND_TO_PORT")  # of a process on the host; a container has its own network
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print("serving", flush=True)
-    Server(("127.0.0.1", port), Handler).serve_forever()
+    Server(("127.0.0.1", int(port)) if port else ("", 8080), Handler).serve_forever()
 
 
 if __name__ == "__main__":
