@@ -29,8 +29,8 @@ from topic_model.vocabulary import Vocabulary
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 FILES = ("campaigns.parquet", "vocabulary.json")
-# A campaign of 50 terms takes 400 bytes: such a shard is 6.5 MB, read and checked in some 15 ms. Smaller ones would be
-# thousands of files for millions of campaigns, larger ones would be most of the memory that training needs.
+# Of 50 terms each they are 6.8 MB, read and checked in some 15 ms of processor. Much smaller ones cost time and thousands
+# of files, larger ones memory and no less time (docs/decisions/0009-corpus-shards.md).
 SHARD_CAMPAIGNS = 16_384
 # Campaigns differ a thousandfold in size; this bounds a shard of large ones to 34 MB.
 SHARD_ENTRIES = 4_194_304
