@@ -29,8 +29,8 @@ from topic_model.vocabulary import Vocabulary
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 FILES = ("campaigns.parquet", "vocabulary.json")
-# Of 50 terms each they are 6.8 MB, read and checked in some 15 ms of processor. Much smaller ones cost time and thousands
-# of files, larger ones memory and no less time (docs/decisions/0009-corpus-shards.md).
+# Of 50 terms each they are 6.8 MB, read and checked in some 15 ms of processor. Much smaller ones cost time and
+# thousands of files, larger ones memory and no less time (docs/decisions/0009-corpus-shards.md).
 SHARD_CAMPAIGNS = 16_384
 # Campaigns differ a thousandfold in size; this bounds a shard of large ones to 34 MB.
 SHARD_ENTRIES = 4_194_304
