@@ -32,11 +32,11 @@ from topic_model_cli.stack import DEPLOY_MACHINE, ENDPOINT_NAME, Stack, ensure_s
 
 LOAD = Path(__file__).parent / "local_aws" / "load.py"
 RATE = 60
-SECONDS = 0.015  # of a good model's work
+SECONDS = 0.06  # of a good model's work; twenty times that is slow, and a busy machine is not
 SETTINGS = """
 deployment:
   retained_models: 2
-  alarms: {min_requests: 10, max_error_share: 0.05, max_latency_p99_ms: 200, max_low_confidence_share: 0.5}
+  alarms: {min_requests: 5, max_error_share: 0.05, max_latency_p99_ms: 900, max_low_confidence_share: 0.5}
 """
 
 

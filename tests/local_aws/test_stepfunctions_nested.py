@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from local_aws.config import LocalConfig
+from pipelines.failures import failure_cause
+from pipelines.sdk import Task, graph, steps
 from tests.local_aws.test_stepfunctions import ROLE, begin, finish, output, run, task, unique
 from tests.local_aws.toy_server import wait_for
 
@@ -47,6 +49,18 @@ def test_a_failed_child_fails_the_task_with_its_description(shared_aws: LocalCon
     )
     assert (found["cause"]["Status"], found["cause"]["Error"]) == ("FAILED", "TooSlow")
     assert found["cause"]["Cause"] == "the alarm fired"
+
+
+def test_the_workflows_own_failure_states_find_a_childs_cause(shared_aws: LocalConfig) -> None:
+    """What the training workflow tells of a failed deployment is the deployment's own sentence."""
+    fails = {"a": {"Type": "Fail", "Error": "DeploymentRolledBack", "Cause": 'alarm "x" fired'}}
+    done = steps.Succeed("Done")
+    call = Task("Call", resource="arn:aws:states:::states:startExecution.sync:2", result_path=None,
+                parameters={"StateMachineArn": child(shared_aws, fails), "Input": {}})  # fmt: skip
+    cause = failure_cause("", then=done)
+    call.add_catch(steps.Catch(error_equals=["States.ALL"], result_path="$.error", next_step=cause))
+    call.next(done)
+    assert output(shared_aws, graph(call)["States"])["failure_cause"] == {"text": 'alarm "x" fired'}
 
 
 @pytest.mark.parametrize("how", ["stopped", "timed out"])
