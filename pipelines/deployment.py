@@ -11,21 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.deployment_alarms import VARIANT_NAME, alarm_names, alarm_tasks
-from pipelines.failures import (
-    any_failure_retries,
-    failure_cause,
-    function_retries,
-    guard,
-    publish,
-    record_failure,
-    retry,
-)
+from pipelines.deployment_outcome import ENDPOINT_LOGS, SAGEMAKER, retire, watch
+from pipelines.failures import any_failure_retries, failure_cause, guard, record_failure, retry
 from pipelines.jobs import job_name
 from pipelines.sdk import ChoiceRule, Fail, Pass, Task, graph, steps
 from pipelines.settings import PipelineSettings
 
-_SDK = "arn:aws:states:::aws-sdk:sagemaker"
-_LOGS = "/aws/sagemaker/Endpoints/${EndpointName}"
 _NO_LOGS = "no logs; the call to AWS failed"
 CAPTURE_PREFIX = "capture"
 ENDPOINT_TAG = "topic-model:endpoint"
@@ -41,13 +32,13 @@ OVERHEAD_SECONDS = 900
 def build_deploy_workflow(settings: PipelineSettings) -> dict[str, Any]:
     """The Amazon States Language definition of the Deploy workflow, as a dictionary."""
     failure = _fail()
-    watch = _watch(settings, then=_retire(settings), on_failure=failure)
+    serves = watch(settings, then=retire(settings), on_failure=failure)
 
     retained: dict[str, Any] = {"RetainAllVariantProperties": settings.deployment.keep_instance_count}
     if settings.deployment.keep_instance_count:
         retained["ExcludeRetainedVariantProperties"] = [{"VariantPropertyType": "DataCaptureConfig"}]
-    update = _change("UpdateEndpoint", retained | {"DeploymentConfig": _deployment_config(settings)}, watch, failure)
-    create = _change("CreateEndpoint", {}, watch, failure)
+    update = _change("UpdateEndpoint", retained | {"DeploymentConfig": _deployment_config(settings)}, serves, failure)
+    create = _change("CreateEndpoint", {}, serves, failure)
 
     names = Pass("NameAlarms", parameters=alarm_names(), result_path="$.alarms")
     alarms = [guard(task, logs=_NO_LOGS, then=failure) for task in alarm_tasks(settings.deployment.alarms)]
@@ -76,7 +67,7 @@ def _create_config(settings: PipelineSettings) -> Any:
     }
     return Task(
         "CreateEndpointConfig",
-        resource=f"{_SDK}:createEndpointConfig",
+        resource=f"{SAGEMAKER}:createEndpointConfig",
         parameters={
             "EndpointConfigName": job_name("config", "$.prefix"),
             "ProductionVariants": [
@@ -106,14 +97,14 @@ def _describe(settings: PipelineSettings, *, exists: Any, missing: Any, on_failu
     """
     absent = steps.Choice("EndpointMissing?")
     unexpected = Pass("EndpointUnknown", input_path="$.lookup_error", result_path="$.error")
-    undescribed = record_failure("DescribeEndpoint", logs=_LOGS, then=on_failure)
+    undescribed = record_failure("DescribeEndpoint", logs=ENDPOINT_LOGS, then=on_failure)
     unexpected.next(undescribed)
     absent.add_choice(ChoiceRule.StringMatches("$.lookup_error.Cause", "*ould not find endpoint*"), missing)
     absent.default_choice(unexpected)
     describe = Task(
         "DescribeEndpoint",
         comment="An endpoint that is there is updated; one that is not is created",
-        resource=f"{_SDK}:describeEndpoint",
+        resource=f"{SAGEMAKER}:describeEndpoint",
         parameters={"EndpointName": "${EndpointName}"},
         result_selector={"status": "$.EndpointStatus", "config": "$.EndpointConfigName"},
         result_path="$.endpoint_before",
@@ -126,7 +117,7 @@ def _describe(settings: PipelineSettings, *, exists: Any, missing: Any, on_failu
 
     delete = Task(
         "DeleteFailedEndpoint",
-        resource=f"{_SDK}:deleteEndpoint",
+        resource=f"{SAGEMAKER}:deleteEndpoint",
         parameters={"EndpointName": "${EndpointName}"},
         result_path=None,
         timeout_seconds=60,
@@ -137,7 +128,7 @@ def _describe(settings: PipelineSettings, *, exists: Any, missing: Any, on_failu
     delete.next(gone)
     serves = steps.Choice("EndpointFailed?")
     status = "$.endpoint_before.status"
-    serves.add_choice(ChoiceRule.StringEquals(status, "Failed"), guard(delete, logs=_LOGS, then=on_failure))
+    serves.add_choice(ChoiceRule.StringEquals(status, "Failed"), guard(delete, logs=ENDPOINT_LOGS, then=on_failure))
     serves.add_choice(ChoiceRule.StringEquals(status, "Deleting"), gone)
     serves.default_choice(exists)
     describe.next(serves)
@@ -147,7 +138,7 @@ def _describe(settings: PipelineSettings, *, exists: Any, missing: Any, on_failu
 def _change(name: str, parameters: dict[str, Any], then: Any, on_failure: Any) -> Any:
     task = Task(
         name,
-        resource=f"{_SDK}:{name[0].lower()}{name[1:]}",
+        resource=f"{SAGEMAKER}:{name[0].lower()}{name[1:]}",
         parameters={"EndpointName": "${EndpointName}", "EndpointConfigName": "$.endpoint_config.name"} | parameters,
         # The answer has the endpoint's ARN alone, and nothing needs it.
         result_path=None,
@@ -158,7 +149,7 @@ def _change(name: str, parameters: dict[str, Any], then: Any, on_failure: Any) -
         ],
     )
     task.next(then)
-    return guard(task, logs=_LOGS, then=on_failure)
+    return guard(task, logs=ENDPOINT_LOGS, then=on_failure)
 
 
 def _deployment_config(settings: PipelineSettings) -> dict[str, Any]:
@@ -180,112 +171,6 @@ def _deployment_config(settings: PipelineSettings) -> dict[str, Any]:
         },
         "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": f"$.alarms.{name}"} for name in alarm_names()]},
     }
-
-
-def _watch(settings: PipelineSettings, *, then: Any, on_failure: Any) -> Any:
-    """The loop that asks for the endpoint's status: serving what was asked, something else, broken, or not yet."""
-    failed = record_failure("Deployment", logs=_LOGS, then=on_failure)
-    wanted, status = "$.endpoint_config.name", "$.endpoint.status"
-
-    def end(name: str, error: str, cause: str) -> Any:
-        state = Pass(name, parameters={"Error": error, "Cause": cause}, result_path="$.error")
-        state.next(failed)
-        return state
-
-    rolled_back = end("DeploymentRolledBack", "DeploymentRolledBack", "$.explanation.cause")
-    stuck = end(
-        "DeploymentStuck",
-        "DeploymentTimedOut",
-        f"States.Format('endpoint ${{EndpointName}} is still {{}} after {settings.deployment.timeout_seconds} "
-        f"seconds', {status})",
-    )
-    broken = end("DeploymentBroken", "DeploymentFailed", "$.explanation.cause")
-
-    look = Task(
-        "DescribeDeployment",
-        resource=f"{_SDK}:describeEndpoint",
-        parameters={"EndpointName": "${EndpointName}"},
-        result_selector={"status": "$.EndpointStatus", "config": "$.EndpointConfigName"},
-        result_path="$.endpoint",
-        timeout_seconds=60,
-        retry=any_failure_retries(),
-    )
-    wait = steps.Wait("WaitForEndpoint", seconds=settings.deployment.poll_seconds)
-    count = Pass("CountPoll", parameters={"count": "States.MathAdd($.polls.count, 1)"}, result_path="$.polls")
-    wait.next(count)
-    count.next(look)
-
-    serves = steps.Choice("Deployed?")
-    in_service = ChoiceRule.StringEquals(status, "InService")
-    as_asked = ChoiceRule.StringEqualsPath("$.endpoint.config", wanted)
-    serves.add_choice(ChoiceRule.And([in_service, as_asked]), then)
-    serves.add_choice(in_service, _explain("ExplainRollback", then=rolled_back, on_failure=on_failure))
-    broken_status = [
-        ChoiceRule.StringEquals(status, dead) for dead in ("Failed", "OutOfService", "UpdateRollbackFailed")
-    ]
-    serves.add_choice(ChoiceRule.Or(broken_status), _explain("ExplainFailure", then=broken, on_failure=on_failure))
-    serves.add_choice(ChoiceRule.NumericGreaterThanEquals("$.polls.count", settings.deployment.max_polls), stuck)
-    serves.default_choice(wait)
-    look.next(serves)
-
-    start = Pass("StartPolling", result={"count": 0}, result_path="$.polls")
-    start.next(guard(look, logs=_LOGS, then=on_failure))
-    return start
-
-
-def _explain(name: str, *, then: Any, on_failure: Any) -> Any:
-    """Why what was asked for does not serve, in words: the alarm that fired, or what SageMaker says."""
-    explain = Task(
-        name,
-        resource="arn:aws:states:::lambda:invoke",
-        parameters={
-            "FunctionName": "${ExplainDeploymentFunctionArn}",
-            "Payload": {"endpoint": "${EndpointName}", "config": "$.endpoint_config.name"},
-        },
-        result_selector={"cause": "$.Payload.cause"},
-        result_path="$.explanation",
-        timeout_seconds=90,
-        retry=function_retries(),
-    )
-    explain.next(then)
-    return guard(explain, logs="the log group of ${ExplainDeploymentFunctionArn}", then=on_failure)
-
-
-def _retire(settings: PipelineSettings) -> Any:
-    """The end of a good deployment: what served before the last few is deleted.
-
-    The model serves, so a failure here does not fail the deployment; it is told, and the next deployment tries again.
-    """
-    done = steps.Succeed("Deployed")
-    untidy = publish(
-        "NotRetired",
-        subject="topic-model: old models were not removed",
-        message="States.Format('Model {} is deployed; older ones could not be removed: {}', $.model_version, "
-        "$.failure_cause.text)",
-    )
-    untidy.add_catch(steps.Catch(error_equals=["States.ALL"], result_path="$.notify_error", next_step=done))
-    untidy.next(done)
-    retire = Task(
-        "RetireModels",
-        resource="arn:aws:states:::lambda:invoke",
-        parameters={
-            "FunctionName": "${RetireModelsFunctionArn}",
-            "Payload": {
-                "endpoint": "${EndpointName}",
-                "config": "$.endpoint_config.name",
-                "before": "$.before.config",
-                "retained": settings.deployment.retained_models,
-            },
-        },
-        result_selector={"retired": "$.Payload.retired", "kept": "$.Payload.kept"},
-        result_path="$.retirement",
-        timeout_seconds=330,
-        retry=function_retries(),
-    )
-    cause = failure_cause("Retirement", then=untidy)
-    retire.add_catch(steps.Catch(error_equals=["States.ALL"], result_path="$.error", next_step=cause))
-    retire.next(done)
-    return retire
 
 
 def _fail() -> Any:
