@@ -25,7 +25,7 @@ def test_without_a_valid_key_there_is_no_answer(key: str | None, path: str, api:
 def test_anothers_campaign_is_as_one_that_does_not_exist(api: Server) -> None:
     """Status and document differ in nothing but the id that was asked for."""
     key = KEYS["client-0"]
-    for campaign_id, row in api.rows().items():
+    for campaign_id, row in sorted(api.rows().items())[::4]:
         for below in ("", "/similar", "/recommendations"):
             response = api.request("GET", f"/v1/campaigns/{quote(campaign_id, safe='')}{below}", key)
             if row["client_id"] == "client-0":
