@@ -3,7 +3,7 @@
 Each pass is the E-step of all campaigns under the topics of the pass before, then the M-step: Gensim's batch mode, with
 every campaign starting from equal shares, so that a pass depends on the topics alone. Nothing is kept of a campaign
 between passes; a corpus larger than memory is read once a pass. Why this and not sampling, and what it was measured
-against, stands in docs/decisions/0007-engine.md.
+against, stands in docs/decisions/0010-engine.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Topics to start from: a non-negative factorisation of the TF-IDF rows of a sample of campaigns.
 
 From a random start, variational Bayes and Gibbs sampling settle in a poor optimum on short text; from this one, a few
-passes lead further than hundreds from noise (docs/decisions/0007-engine.md). The factorisation starts from a randomised
+passes lead further than hundreds from noise (docs/decisions/0010-engine.md). The factorisation starts from a randomised
 singular value decomposition (Halko et al. 2011, "Finding structure with randomness") by the NNDSVDa rule (Boutsidis and
 Gallopoulos 2008), and goes on by coordinate descent.
 """
