@@ -75,7 +75,7 @@ definition: $(DEVELOPMENT_READY) ## Check the workflow's definition: rendered fi
 	@$(BIN)/topic-model pipeline check
 	@if command -v npm >/dev/null 2>&1; then \
 	  { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund; } && \
-	  node_modules/.bin/asl-validator --json-path pipelines/rendered/*.asl.json; \
+	  for file in pipelines/rendered/*.asl.json; do node_modules/.bin/asl-validator --json-path $$file || exit 1; done; \
 	else echo "asl-validator skipped: npm is not installed (CI runs it)"; fi
 
 .PHONY: test-slow
