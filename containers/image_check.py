@@ -30,7 +30,7 @@ def _check_kernels() -> int:
     """Serving infers by machine code that the image holds: it may not write, and compiling takes seconds."""
     from topic_model.kernels import inference
 
-    compiled: Any = inference.e_step
+    compiled: Any = inference.infer
     if not sum(compiled._cache_hits.values()):
         print("the kernels are not compiled; run 'python -m topic_model.kernels' first", file=sys.stderr)  # noqa: T201
         return 1

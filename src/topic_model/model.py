@@ -101,8 +101,7 @@ class TopicModel:
         """
         if (np.diff(indptr) == 0).any():
             raise NoKnownTermsError("the campaign has no known terms, so it has no fingerprint; add keywords")
-        gamma = self._inference.gamma(indptr, indices, counts, threads=threads)
-        return np.asarray(gamma / gamma.sum(axis=1, keepdims=True))
+        return self._inference.theta(indptr, indices, counts, threads=threads)
 
     def top_terms(self, topic: int, number: int = 10) -> list[tuple[str, float]]:
         """The most probable terms of a topic with their probabilities, ties by term id."""

@@ -316,7 +316,7 @@ def test_image_holds_compiled_kernels_for_any_processor() -> None:
     """A user without a home on a read-only root compiles nothing, whichever processor the builder had."""
     code = (
         "from topic_model.kernels import inference, jit; "
-        "print(inference.e_step._cache_hits.total(), inference.e_step._cache_misses.total(), jit.config.CPU_NAME)"
+        "print(inference.infer._cache_hits.total(), inference.infer._cache_misses.total(), jit.config.CPU_NAME)"
     )
     finished = docker(
         *("run", "--rm", "--network", "none", "--read-only", "--user", "12345:12345"),

@@ -9,9 +9,9 @@ exp(E[log beta]) is divided by its largest entry, and exp(E[log theta]) by its l
 too small to matter is clamped far above the subnormal numbers, whose arithmetic is tens of times slower.
 
 After a few iterations a campaign keeps a handful of its K topics; the others have gamma within :data:`DROPPED` of alpha
-and then hold no more than exp(psi(alpha)) of any term. Such topics are left out, which makes an iteration as cheap as
-the topics that are left, and are all looked at again when the rest has settled: one that would gain comes back. The
-fixed point is that of the plain iteration (tests hold it to Gensim's).
+and then hold no more than exp(psi(alpha)) of any term. So the first iterations, over all topics, are made in float32;
+then only the topics that are left are iterated, in float64, and when they have settled the others are looked at again:
+one that would gain comes back. The fixed point is that of the plain iteration (tests hold it to Gensim's).
 """
 
 from __future__ import annotations
@@ -27,20 +27,27 @@ from scipy.special import psi
 from topic_model.arrays import Float32Array, FloatArray, IntArray
 from topic_model.errors import CorpusError
 from topic_model.kernels.jit import FAST_MATH, array, kernel
+from topic_model.kernels.special import LOWEST_EXPONENT, exp_of, exp_psi_parts
 
 #: Of exp(E[log beta]) over the term's largest.
-SMALLEST = 1e-30
+SMALLEST = 1e-18
 #: exp(-80) of the largest is what a topic has at least of exp(E[log theta]).
 _LOWEST_EXPONENT = -80.0
 #: A topic is left out when it has less than this share of the campaign's words over its prior.
-DROPPED = 1e-6
+DROPPED = 1e-5
 #: A campaign is done when an iteration moves its fingerprint by no more than this in all. On the sample the fingerprint
 #: is then within 2e-6 of where it would go, for every campaign.
-TOLERANCE = 1e-7
+TOLERANCE = 1e-6
 MAX_ITERATIONS = 1_000
+MAX_ROUNDS = 10
+#: The first iterations are over all topics and in float32. They end when one in so many topics is left …
+FEW = 8
+#: … or an iteration moves no more than this share of the words; what follows is exact.
+ROUGH = 1e-4
+MAX_ROUGH_ITERATIONS = 20
 ROWS_AT_A_TIME = 256
+WIDTH = 32
 _TERMS_AT_A_TIME = 4_096
-_NONE = np.empty((0, 0))
 
 
 @kernel(inline="always", fastmath=FAST_MATH)
@@ -72,53 +79,167 @@ def _exp(x: float) -> float:
 
 @kernel(fastmath=FAST_MATH)
 def _mixture(gamma, n, y, e, mixture):  # type: ignore[no-untyped-def]
-    """exp(psi(gamma)) of the first n topics over about its largest."""
+    """exp(psi(gamma)) of n topics over about its largest; returns the exponent that was taken off."""
     largest = -1e300
     for k in range(n):
         y[k], e[k] = _psi_parts(gamma[k])
         largest = max(largest, e[k])
     for k in range(n):
         mixture[k] = y[k] * _exp(max(e[k] - largest, _LOWEST_EXPONENT))
+    return largest
 
 
 @kernel(fastmath=FAST_MATH)
-def _gains(weights, rows, n, mixture, gains):  # type: ignore[no-untyped-def]
-    """sum_w n_w beta_wk / (sum_j mixture_j beta_wj) of n topics: what each gains a share of its mixture."""
+def _gains(counts, rows, n, mixture, scales, gains):  # type: ignore[no-untyped-def]
+    """Into ``gains``: sum_w n_w beta_kw / (sum_j mixture_j beta_jw), what each of n topics gains a
+    share of its mixture.
+
+    ``scales`` receives the quotients. ``rows`` has the terms of a topic one behind the other: there are more terms than
+    topics left, so loops over terms fill the processor's registers.
+    """
+    length = len(counts)
+    for j in range(length):
+        scales[j] = 0.0
     for k in range(n):
-        gains[k] = 0.0
-    for j in range(len(weights)):
-        row = rows[j * n : j * n + n]
+        row = rows[k * length : (k + 1) * length]
+        share = mixture[k]
+        for j in range(length):
+            scales[j] += share * row[j]
+    for j in range(length):
+        scales[j] = counts[j] / scales[j]
+    for k in range(n):
+        row = rows[k * length : (k + 1) * length]
         total = 0.0
-        for k in range(n):
+        for j in range(length):
+            total += scales[j] * row[j]
+        gains[k] = total
+
+
+@kernel(fastmath=FAST_MATH)
+def _gather(topics, ids, active, n, rows):  # type: ignore[no-untyped-def]
+    """The terms of n topics, topic by topic."""
+    length = len(ids)
+    for k in range(n):
+        topic = active[k]
+        row = rows[k * length : (k + 1) * length]
+        for j in range(length):
+            row[j] = topics[ids[j], topic]
+
+
+@kernel(fastmath=FAST_MATH)
+def _shrink(alpha, least, rows, length, active, is_active, current, gamma, n):  # type: ignore[no-untyped-def]
+    """Leave out the topics that gain no more than ``least``; returns the number of those left."""
+    left = 0
+    for k in range(n):
+        topic = active[k]
+        if current[k] - alpha[topic] > least:
+            if left < k:
+                active[left] = topic
+                current[left] = current[k]
+                for j in range(length):
+                    rows[left * length + j] = rows[k * length + j]
+            left += 1
+        else:
+            gamma[topic] = current[k]
+            is_active[topic] = False
+    return left
+
+
+@kernel(fastmath=FAST_MATH)
+def _rough_gains(counts, ids, topics, mixture, gains):  # type: ignore[no-untyped-def]
+    """:func:`_gains` of all topics, in float32 and from where their rows are: four terms at a time, to read less."""
+    num_topics = len(mixture)
+    length = len(ids)
+    for k in range(num_topics):
+        gains[k] = float32(0)
+    for j in range(0, length - 3, 4):
+        row, row1, row2, row3 = topics[ids[j]], topics[ids[j + 1]], topics[ids[j + 2]], topics[ids[j + 3]]
+        total, total1, total2, total3 = float32(0), float32(0), float32(0), float32(0)
+        for k in range(num_topics):
+            share = mixture[k]
+            total += share * row[k]
+            total1 += share * row1[k]
+            total2 += share * row2[k]
+            total3 += share * row3[k]
+        scale, scale1 = float32(counts[j]) / total, float32(counts[j + 1]) / total1
+        scale2, scale3 = float32(counts[j + 2]) / total2, float32(counts[j + 3]) / total3
+        for k in range(num_topics):
+            gains[k] += scale * row[k] + scale1 * row1[k] + scale2 * row2[k] + scale3 * row3[k]
+    for j in range(length - length % 4, length):
+        row = topics[ids[j]]
+        total = float32(0)
+        for k in range(num_topics):
             total += mixture[k] * row[k]
-        scale = weights[j] / total
-        for k in range(n):
+        scale = float32(counts[j]) / total
+        for k in range(num_topics):
             gains[k] += scale * row[k]
 
 
 @kernel(fastmath=FAST_MATH)
-def _all_gains(weights, ids, topics, mixture, gains):  # type: ignore[no-untyped-def]
-    """:func:`_gains` of all topics, from where their rows are."""
-    for k in range(len(gains)):
-        gains[k] = 0.0
-    for j in range(len(weights)):
+def _rough_start(counts, ids, topics, alpha, words, e, mixture, gains, gamma):  # type: ignore[no-untyped-def]
+    """Iterations over all topics from gamma of ones, in float32, until few topics are left or little changes."""
+    num_topics = len(alpha)
+    bound = float32(ROUGH) * words
+    least = float32(DROPPED) * words
+    for k in range(num_topics):
+        gamma[k] = float32(1)
+        mixture[k] = float32(1)
+    for _ in range(MAX_ROUGH_ITERATIONS):
+        _rough_gains(counts, ids, topics, mixture, gains)
+        change = float32(0)
+        left = 0
+        for k in range(num_topics):
+            gain = mixture[k] * gains[k]
+            updated = alpha[k] + gain
+            change += abs(updated - gamma[k])
+            gamma[k] = updated
+            left += gain > least
+        if change <= bound or FEW * left <= num_topics:
+            break
+        largest = float32(-1e30)
+        for k in range(num_topics):
+            mixture[k], e[k] = exp_psi_parts(gamma[k])
+            largest = max(largest, e[k])
+        for k in range(num_topics):
+            mixture[k] *= exp_of(max(e[k] - largest, LOWEST_EXPONENT))
+
+
+@kernel(fastmath=FAST_MATH)
+def _look_again(scales, ids, topics, alpha, top, e, mixture, gains, is_active, rough, gamma, least):  # type: ignore[no-untyped-def]
+    """What the topics left out would gain, into ``gamma``; returns how many of them gain more than ``least``.
+
+    ``top`` is the exponent that :func:`_mixture` took off for the topics at work, whose ``scales`` these are.
+    """
+    num_topics = len(alpha)
+    length = len(ids)
+    for k in range(num_topics):
+        rough[k] = gamma[k]
+        gains[k] = float32(0)
+    for j in range(0, length - 3, 4):
+        row, row1, row2, row3 = topics[ids[j]], topics[ids[j + 1]], topics[ids[j + 2]], topics[ids[j + 3]]
+        scale, scale1 = float32(scales[j]), float32(scales[j + 1])
+        scale2, scale3 = float32(scales[j + 2]), float32(scales[j + 3])
+        for k in range(num_topics):
+            gains[k] += scale * row[k] + scale1 * row1[k] + scale2 * row2[k] + scale3 * row3[k]
+    for j in range(length - length % 4, length):
         row = topics[ids[j]]
-        total = 0.0
-        for k in range(len(gains)):
-            total += mixture[k] * row[k]
-        scale = weights[j] / total
-        for k in range(len(gains)):
+        scale = float32(scales[j])
+        for k in range(num_topics):
             gains[k] += scale * row[k]
-
-
-@kernel()
-def _gather(topics, ids, active, n, rows):  # type: ignore[no-untyped-def]
-    """Rows of n topics, one behind the other."""
-    for j in range(len(ids)):
-        row = topics[ids[j]]
-        close = rows[j * n : j * n + n]
-        for k in range(n):
-            close[k] = row[active[k]]
+    taken_off = float32(top)
+    for k in range(num_topics):
+        mixture[k], e[k] = exp_psi_parts(rough[k])
+        e[k] = max(min(e[k] - taken_off, float32(0)), LOWEST_EXPONENT)
+    for k in range(num_topics):
+        gains[k] *= mixture[k] * exp_of(e[k])
+    back = 0
+    for k in range(num_topics):
+        if not is_active[k]:
+            gamma[k] = alpha[k] + gains[k]
+            if gains[k] > least:
+                is_active[k] = True
+                back += 1
+    return back
 
 
 @kernel(
@@ -128,100 +249,84 @@ def _gather(topics, ids, active, n, rows):  # type: ignore[no-untyped-def]
         array(float64, 1),
         array(float32, 2),
         array(float64, 1),
-        int64,
-        float64,
-        float64,
-        float64,
-        array(float64, 2, writable=True),
         array(float64, 2, writable=True),
     ),
     fastmath=FAST_MATH,
     nogil=True,
 )
-def e_step(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915 - a call would cost what it does
-    indptr, indices, weights, topics, alpha, iterations, absolute, relative, dropped, gamma, sstats
-):
-    """The E-step of campaigns as compressed sparse rows, each by itself; returns the number of iterations of all.
+def infer(indptr, indices, weights, topics, alpha, thetas):  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
+    """The topics of campaigns as compressed sparse rows, each by itself; returns the iterations in all.
 
     Args:
         indptr: shape (n + 1,).
         indices: term ids.
         weights: counts or weights of the terms, above 0.
-        topics: shape (n_terms, K), from :func:`scaled_topics`.
+        topics: shape (n_terms, K), from :func:`scaled_topics`; a topic of zeros stays out of all.
         alpha: shape (K,).
-        iterations: of a campaign at most.
-        absolute: a campaign is done when an iteration over all topics changes gamma by no more in all …
-        relative: … plus this share of the sum of gamma.
-        dropped: :data:`DROPPED`, or 0 to iterate over all topics always.
-        gamma: shape (n, K); holds the start and receives the result.
-        sstats: shape (n_terms, K) to add sum_d n_dw phi_dwk to, or (0, 0) to do without.
+        thetas: shape (n, K) or, where the last topics are of zeros, less; receives gamma over its sum.
     """
     num_topics = len(alpha)
     longest = 0
     for d in range(len(indptr) - 1):
         longest = max(longest, indptr[d + 1] - indptr[d])
-    rows = np.empty(longest * (num_topics // 2 + 1))
+    rough, rough_alpha = np.empty((4, num_topics), np.float32), alpha.astype(np.float32)
+    rough_e, rough_mixture, rough_gains, rough_gamma = rough[0], rough[1], rough[2], rough[3]
     y, e, mixture = np.empty(num_topics), np.empty(num_topics), np.empty(num_topics)
-    gains, current = np.empty(num_topics), np.empty(num_topics)
-    active = np.empty(num_topics, np.int64)
-    kept = np.empty(num_topics, np.int64)
+    gains, current, gamma = np.empty(num_topics), np.empty(num_topics), np.empty(num_topics)
+    rows, scales = np.empty(longest * num_topics), np.empty(longest)
+    active, is_active = np.empty(num_topics, np.int64), np.empty(num_topics, np.bool_)
     prior = alpha.sum()
     done = 0
     for d in range(len(indptr) - 1):
         ids = indices[indptr[d] : indptr[d + 1]]
         counts = weights[indptr[d] : indptr[d + 1]]
         words = counts.sum()
-        bound = absolute + relative * (words + prior)
-        least = dropped * words
-        n = 0  # of the topics at work: none yet
-        for _ in range(iterations):
-            if n == 0:
-                n = num_topics
+        bound = TOLERANCE * (words + prior)
+        least = DROPPED * words
+        _rough_start(
+            counts, ids, topics, rough_alpha, float32(words), rough_e, rough_mixture, rough_gains, rough_gamma
+        )  # fmt: skip
+        for k in range(num_topics):
+            gamma[k] = rough_gamma[k]
+            is_active[k] = gamma[k] - alpha[k] > least
+        for _ in range(MAX_ROUNDS):
+            n = 0
+            for k in range(num_topics):
+                if is_active[k]:
+                    active[n] = k
+                    current[n] = gamma[k]
+                    n += 1
+            _gather(topics, ids, active, n, rows)
+            top = 0.0
+            for _ in range(MAX_ITERATIONS):
+                top = _mixture(current, n, y, e, mixture)
+                _gains(counts, rows, n, mixture, scales, gains)
+                change = 0.0
+                left = 0
                 for k in range(n):
-                    active[k] = k
-                    current[k] = gamma[d, k]
-            _mixture(current, n, y, e, mixture)
-            if n == num_topics:
-                _all_gains(counts, ids, topics, mixture, gains)
-            else:
-                _gains(counts, rows, n, mixture, gains)
-            change = 0.0
-            num_kept = 0
-            for k in range(n):
-                gain = mixture[k] * gains[k]
-                updated = alpha[active[k]] + gain
-                change += abs(updated - current[k])
-                current[k] = updated
-                if gain > least:
-                    kept[num_kept] = k
-                    num_kept += 1
-            done += 1
-            settled = change <= bound
-            if settled or 2 * num_kept <= n:
-                for k in range(n):
-                    gamma[d, active[k]] = current[k]
-                if settled and n == num_topics:
+                    gain = mixture[k] * gains[k]
+                    updated = alpha[active[k]] + gain
+                    change += abs(updated - current[k])
+                    current[k] = updated
+                    left += gain > least
+                done += 1
+                if change <= bound:
                     break
-                if settled:
-                    n = 0
-                elif dropped > 0.0:
-                    for k in range(num_kept):
-                        active[k] = active[kept[k]]
-                        current[k] = current[kept[k]]
-                    n = num_kept
-                    _gather(topics, ids, active, n, rows)
-        for k in range(n):
-            gamma[d, active[k]] = current[k]
-        if len(sstats):
-            _mixture(gamma[d], num_topics, y, e, mixture)
-            for j in range(len(ids)):
-                row = topics[ids[j]]
-                total = 0.0
-                for k in range(num_topics):
-                    total += mixture[k] * row[k]
-                scale = counts[j] / total
-                for k in range(num_topics):
-                    sstats[ids[j], k] += scale * mixture[k] * row[k]
+                if left < n:
+                    n = _shrink(alpha, least, rows, len(ids), active, is_active, current, gamma, n)
+            for k in range(n):
+                gamma[active[k]] = current[k]
+            if n == num_topics:
+                break
+            left_out = (top, rough_e, rough_mixture, rough_gains, is_active, rough_gamma)
+            if not _look_again(scales, ids, topics, alpha, *left_out, gamma, least):
+                break
+        theta = thetas[d]
+        total = 0.0
+        for k in range(len(theta)):
+            total += gamma[k]
+        for k in range(len(theta)):
+            theta[k] = gamma[k] / total
     return done
 
 
@@ -269,10 +374,13 @@ class Inference:
 
     def __init__(self, lambda_: FloatArray, alpha: FloatArray) -> None:
         """Topics from Dirichlet parameters of shape (K, n_terms), with the prior of shape (K,)."""
-        self.topics = scaled_topics(lambda_)
-        self.alpha = np.ascontiguousarray(alpha, dtype=np.float64)
+        self._num_topics = len(alpha)
+        # Topics that nothing belongs to fill the last registers: loops over topics then have no rest.
+        added = -self._num_topics % (WIDTH if self._num_topics > WIDTH // 2 else 8)
+        self._topics = np.pad(scaled_topics(lambda_), ((0, 0), (0, added)))
+        self._alpha = np.pad(np.asarray(alpha, dtype=np.float64), (0, added), constant_values=1.0)
 
-    def gamma(
+    def theta(
         self,
         indptr: IntArray,
         indices: npt.NDArray[np.integer[Any]],
@@ -280,7 +388,7 @@ class Inference:
         *,
         threads: int = 1,
     ) -> FloatArray:
-        """Dirichlet parameters of shape (n, K) of campaigns as compressed sparse rows.
+        """Topic mixtures of shape (n, K), of campaigns as compressed sparse rows; rows sum to 1.
 
         Every row starts from ones and is iterated by itself: its result is the same bits in every company, and for any
         number of threads.
@@ -290,28 +398,26 @@ class Inference:
         """
         pointers = np.ascontiguousarray(indptr, dtype=np.int64)
         ids, values = _as_ids(indices), np.ascontiguousarray(weights, dtype=np.float64)
-        if (wrong := _first_wrong(pointers, ids, values, len(self.topics))) >= 0 or len(ids) != len(values):
-            raise CorpusError(_explain(wrong, pointers, ids, values, len(self.topics)))
-        gamma = np.ones((len(pointers) - 1, len(self.alpha)))
-        if threads == 1 or len(gamma) <= ROWS_AT_A_TIME:
-            self._infer(pointers, ids, values, gamma)
-            return gamma
+        if (wrong := _first_wrong(pointers, ids, values, len(self._topics))) >= 0 or len(ids) != len(values):
+            raise CorpusError(_explain(wrong, pointers, ids, values, len(self._topics)))
+        theta = np.empty((len(pointers) - 1, self._num_topics))
+        if threads == 1 or len(theta) <= ROWS_AT_A_TIME:
+            self._infer(pointers, ids, values, theta)
+            return theta
         # The kernel holds no lock, so plain threads do: unlike OpenMP's, they leave nothing behind that a fork breaks.
-        starts = range(0, len(gamma), ROWS_AT_A_TIME)
+        starts = range(0, len(theta), ROWS_AT_A_TIME)
         with ThreadPoolExecutor(threads) as pool:
             parts = (slice(start, start + ROWS_AT_A_TIME) for start in starts)
             done = [
-                pool.submit(self._infer, pointers[part.start : part.stop + 1], ids, values, gamma[part])
+                pool.submit(self._infer, pointers[part.start : part.stop + 1], ids, values, theta[part])
                 for part in parts
             ]
             for part_done in done:
                 part_done.result()
-        return gamma
+        return theta
 
-    def _infer(self, indptr: IntArray, indices: Any, weights: FloatArray, gamma: FloatArray) -> None:
-        e_step(
-            indptr, indices, weights, self.topics, self.alpha, MAX_ITERATIONS, 0.0, TOLERANCE, DROPPED, gamma, _NONE
-        )  # fmt: skip
+    def _infer(self, indptr: IntArray, indices: Any, weights: FloatArray, theta: FloatArray) -> None:
+        infer(indptr, indices, weights, self._topics, self._alpha, theta)
 
 
 def _as_ids(indices: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
