@@ -63,8 +63,8 @@ def against_peers(corpus: str, judged: str, measured: Mapping[str, Medians]) -> 
 
 
 def above(what: str, value: float, bar: float, whose: str = "") -> Verdict:
-    """A value that must be above a bar, which may be a peer's value."""
-    return Verdict(f"{what} {value:.3f} (bar above {bar:.3f}{whose and ', ' + whose})", value > bar)
+    """A value that must be above a bar, which may be a peer's value, in the three decimals that both are told with."""
+    return Verdict(f"{what} {value:.3f} (bar above {bar:.3f}{whose and ', ' + whose})", round(value, 3) > round(bar, 3))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -36,9 +36,10 @@ def test_verdicts_name_measure_bar_and_outcome() -> None:
 
 
 def test_a_bar_to_be_above_is_not_met_by_its_own_value() -> None:
-    """Above means above."""
+    """Above means above, in the decimals that are printed."""
     assert str(above("NPMI", NPMI_BAR, NPMI_BAR)) == "NPMI 0.200 (bar above 0.200): MISSED"
     assert above("NPMI", 0.201, NPMI_BAR, "LSI").met
+    assert not above("precision@5", 1 / 3, 0.333).met
 
 
 def test_medians_are_over_seeds() -> None:
