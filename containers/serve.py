@@ -45,6 +45,7 @@ class Scorer:
         self.model, self.version, self.lookup, self.batch = model, version, lookup, batch
         self._tokenizer = Tokenizer(model.text_settings)
         self._tokenizer.terms("warm up")  # spaCy loads before the first request, not in it
+        self.model.warm_up()  # nor are kernels loaded in it, and workers share the topics
 
     def answer(self, record: Any) -> dict[str, Any]:
         """The answer for one decoded record.
