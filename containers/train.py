@@ -17,6 +17,7 @@ from topic_model.algorithms.checkpoint import discard_checkpoint
 from topic_model.algorithms.fit import PassReport, fit_corpus, training_settings
 from topic_model.artifact import write_model
 from topic_model.corpus import read_corpus
+from topic_model.describe import with_topic_terms
 from topic_model.errors import DamagedCheckpointError, SettingsError
 from topic_model.evaluate import c_npmi, topic_diversity
 from topic_model.model import TopicModel
@@ -57,6 +58,7 @@ def train(arguments: Sequence[str]) -> int:
     if model is None:
         _print("terminated; the last finished pass is in the checkpoint")
         return EXIT_TERMINATED
+    model = with_topic_terms(model, corpus.training_bags, settings.seed)
     measured = {
         "c_npmi": float(c_npmi(model, corpus).mean()),
         "topic_diversity": topic_diversity(model),

@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 
 import topic_model
-from topic_model.arrays import hash_of, sha256_of, write_array, write_json, written_whole
+from topic_model.arrays import IntArray, hash_of, sha256_of, write_array, write_json, written_whole
 from topic_model.corpus import Vocabulary
 from topic_model.errors import ArtifactError
 from topic_model.model import TopicModel
@@ -29,6 +29,7 @@ from topic_model.settings import TextSettings
 FORMAT_VERSION = 1
 MAX_UNPACKED_BYTES = 20 * 2**30
 MANIFEST = "manifest.json"
+TOPIC_TERMS = "topic_terms.npy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ def write_model(model: TopicModel, folder: Path, *, about: Mapping[str, Any]) ->
     write_array(folder / "lambda.npy", model.lambda_)
     write_array(folder / "beta.npy", model.beta.astype(np.float32))
     write_array(folder / "alpha.npy", model.alpha)
+    if model.topic_term_ids is not None:
+        write_array(folder / TOPIC_TERMS, model.topic_term_ids.astype(np.int32))
     return write_manifest(
         folder,
         {
@@ -161,7 +164,17 @@ def read_model(artifact: Artifact) -> TopicModel:
         np.asarray(alpha),
         float(manifest["eta"]),
         TextSettings.from_mapping(manifest["text_settings"]),
+        _topic_terms(artifact, lambda_.shape) if TOPIC_TERMS in manifest["files"] else None,
     )
+
+
+def _topic_terms(artifact: Artifact, shape: tuple[int, int]) -> IntArray:
+    found = np.asarray(artifact.array(TOPIC_TERMS), dtype=np.int64)
+    if found.ndim != 2 or len(found) != shape[0] or (found.size and not 0 <= found.min() <= found.max() < shape[1]):
+        raise ArtifactError(
+            f"{TOPIC_TERMS} has shape {found.shape} and does not name terms of {shape[0]} topics; train the model again"
+        )
+    return found
 
 
 def pack(folder: Path, archive: Path) -> None:

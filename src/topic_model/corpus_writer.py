@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -111,8 +112,7 @@ class CorpusWriter:
         """
         name = f"shard-{len(self._entries):05d}.npz"
         shard.check(len(self._vocabulary), sum(entry.n_campaigns for entry in self._entries))
-        buffer = io.BytesIO()
-        np.savez(buffer, indptr=shard.indptr, indices=shard.indices, counts=shard.counts, held_out=shard.held_out)
+        buffer = _packed(indptr=shard.indptr, indices=shard.indices, counts=shard.counts, held_out=shard.held_out)
         write_bytes(self._out / name, buffer.getvalue())
         absent = pa.nulls(len(shard.held_out), pa.string())
         columns = [
@@ -154,3 +154,14 @@ class CorpusWriter:
             shards=tuple(self._entries),
         )
         write_json(self._out / MANIFEST, {**manifest.model_dump(), "manifest_hash": manifest.own_hash})
+
+
+def _packed(**arrays: npt.NDArray[Any]) -> io.BytesIO:
+    """An ``.npz``, uncompressed; unlike NumPy's own, the same bytes by every version of Python and at any time."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue())
+    return buffer

@@ -30,6 +30,8 @@ class TopicModel:
 
     ``lambda_`` of shape (K, n_terms) holds the variational Dirichlet parameters of the topics (Hoffman et al. 2010,
     "Online Learning for Latent Dirichlet Allocation"), ``alpha`` of shape (K,) the prior of the topic mixtures.
+    ``topic_term_ids`` of shape (K, n) holds the terms that say best what each topic is about, where
+    :func:`topic_model.describe.with_topic_terms` was asked.
     """
 
     vocabulary: Vocabulary
@@ -37,6 +39,7 @@ class TopicModel:
     alpha: FloatArray
     eta: float
     text_settings: TextSettings
+    topic_term_ids: IntArray | None = None
 
     @property
     def num_topics(self) -> int:
@@ -104,17 +107,20 @@ class TopicModel:
         return self._inference.theta(indptr, indices, counts, threads=threads)
 
     def top_terms(self, topic: int, number: int = 10) -> list[tuple[str, float]]:
-        """The most probable terms of a topic with their probabilities, ties by term id."""
+        """Terms of a topic with their probabilities: those that say best what it is about, else the most probable."""
         row = self.beta[topic]
-        return [(self.vocabulary.terms[term], float(row[term])) for term in np.argsort(-row, kind="stable")[:number]]
+        order = np.argsort(-row, kind="stable") if self.topic_term_ids is None else self.topic_term_ids[topic]
+        return [(self.vocabulary.terms[term], float(row[term])) for term in order[:number].tolist()]
 
     @cached_property
     def topic_terms(self) -> list[list[str]]:
-        """The six most characteristic terms of each topic: by probability times log lift over the other topics.
+        """The six terms that say best what each topic is about.
 
-        Probability alone names every topic "best", "online", "buy"; the relevance of Sievert and Shirley 2014
-        ("LDAvis", lambda = 0.5) weighs how much likelier a term is here than elsewhere.
+        A model that was not given any, as one that Gensim trained, takes them by the relevance of Sievert and Shirley
+        2014 ("LDAvis", lambda = 0.5): probability alone names every topic "best", "online", "buy".
         """
+        if self.topic_term_ids is not None:
+            return [[self.vocabulary.terms[term] for term in row[:6]] for row in self.topic_term_ids.tolist()]
         log_beta = np.log(np.maximum(self.beta, 1e-300))
         marginal = np.log(np.maximum(self.beta.mean(axis=0), 1e-300))
         relevance = log_beta - 0.5 * marginal

@@ -155,7 +155,7 @@ def test_unpacking_spares_what_is_there(there: str, model_folder: Path, tmp_path
     assert unpack(archive, tmp_path / "empty").folder == tmp_path / "empty"
 
 
-@pytest.mark.parametrize("content", [b"not an archive", gzip.compress(b"not a tar")])
+@pytest.mark.parametrize("content", [b"not an archive", gzip.compress(b"not a tar", mtime=0)], ids=["text", "packed"])
 def test_another_file_is_no_archive(content: bytes, tmp_path: Path) -> None:
     """Bytes that are no tar, packed or not, are an ArtifactError."""
     (tmp_path / "model.tar.gz").write_bytes(content)
