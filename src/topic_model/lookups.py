@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -30,6 +30,7 @@ from topic_model.clusters import cluster_campaigns
 from topic_model.errors import ArtifactMismatchError, CorpusError
 from topic_model.latent import fit_latent_space
 from topic_model.lookup_model import KnownCampaign, LookupModel, top_topics, write_lookup_model
+from topic_model.map_documents import map_documents
 from topic_model.model import TopicModel
 from topic_model.neighbours import CampaignIndex
 from topic_model.prepared import known_bags, prepared_batches
@@ -100,16 +101,18 @@ class Lookups:
         with tempfile.TemporaryDirectory() as scratch:
             version = write_lookup_model(self.lookup, Path(scratch), self.model_manifest)
             pack(Path(scratch), model_out / "model.tar.gz")
-        self._write_documents(out, version)
+        positions = project(self.lookup.index.theta, self.lookup.settings.seed)
+        self._write_documents(out, version, positions)
         documents = [
             {"name": CLUSTERS, "file": "clusters.json", "sha256": sha256_of(out / "clusters.json")},
             {"name": TOPICS, "file": "topics.json", "sha256": sha256_of(out / "topics.json")},
-            *self._write_search(out),
+            *self._write_parts(out, "search", search_documents(self.lookup.campaigns, self.lookup.keywords)),
+            *self._write_parts(out, "map", self._map_parts(positions)),
         ]
         self._write_rows(out, version, documents)
         return version
 
-    def _write_documents(self, out: Path, version: str) -> None:
+    def _write_documents(self, out: Path, version: str, positions: FloatArray) -> None:
         model, clusters, index = self.lookup.model, self.lookup.clusters, self.lookup.index
         shares = index.theta.mean(axis=0, dtype=np.float64)
         sizes = np.bincount(clusters.assigned, minlength=len(clusters.labels))
@@ -136,26 +139,30 @@ class Lookups:
         )
         seed = self.lookup.settings.seed
         shown = np.sort(np.random.RandomState(seed).permutation(len(index))[:MAX_POINTS])
-        positions = project(index.theta[shown], seed)
         write_json(
             out / "map.json",
             {
                 "model_version": version,
                 "campaign_id": [self.lookup.campaigns[row].campaign_id for row in shown],
                 "name": [self.lookup.campaigns[row].name for row in shown],
-                "x": np.round(positions[:, 0], 4).tolist(),
-                "y": np.round(positions[:, 1], 4).tolist(),
+                "x": np.round(positions[shown, 0], 4).tolist(),
+                "y": np.round(positions[shown, 1], 4).tolist(),
                 "cluster": clusters.assigned[shown].tolist(),
             },
         )
         with written_whole(out / "unscored.jsonl") as temporary, temporary.open("wb") as stream:
             stream.writelines(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE) for entry in self.unscored)
 
-    def _write_search(self, out: Path) -> list[dict[str, str]]:
+    def _map_parts(self, positions: FloatArray) -> Iterator[tuple[str, dict[str, Any]]]:
+        lookup = self.lookup
+        return map_documents(lookup.campaigns, positions, lookup.clusters.assigned, lookup.settings.seed)
+
+    @staticmethod
+    def _write_parts(out: Path, kind: str, parts: Iterable[tuple[str, dict[str, Any]]]) -> list[dict[str, str]]:
         documents = []
-        for number, (name, document) in enumerate(search_documents(self.lookup.campaigns, self.lookup.keywords)):
+        for number, (name, document) in enumerate(parts):
             content = orjson.dumps(document)
-            file = f"search-{number:05d}.json"
+            file = f"{kind}-{number:05d}.json"
             write_bytes(out / file, content)
             documents.append({"name": name, "file": file, "sha256": hashlib.sha256(content).hexdigest()})
         return documents

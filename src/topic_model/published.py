@@ -15,23 +15,28 @@ POINTER = "#current"
 TOPICS = "topics"
 CLUSTERS = "clusters"
 SEARCH = "search"
+MAP = "map"
 
 SAME = "same"
 """A row's ``within_client`` where its lists are those of the row: all neighbours are of the campaign's client."""
 
 _WORD = re.compile(r"\w+")
-_DOCUMENT_NAME = re.compile(r"topics|clusters|search:[0-9]{1,6}|search:[0-9a-f]{32}:[0-9]{1,6}")
+_DOCUMENT_NAME = re.compile(r"topics|clusters|(search|map)(:[0-9a-f]{32})?:[0-9]{1,6}")
 
 
 def search_name(client_id: str | None, part: int) -> str:
     """The name of one part of a client's search document; a digest stands for the client, whose id may be long."""
-    digest = hashlib.sha256(b"\x00" if client_id is None else client_id.encode()).hexdigest()[:32]
-    return f"{SEARCH}:{digest}:{part}"
+    return f"{SEARCH}:{_digest(client_id)}:{part}"
 
 
 def directory_name(part: int) -> str:
     """The name of one part of the search documents' directory: which clients there are."""
     return f"{SEARCH}:{part}"
+
+
+def map_name(client_id: str | None, part: int) -> str:
+    """The name of one part of a client's map, or of the map of all campaigns (None)."""
+    return f"{MAP}:{part}" if client_id is None else f"{MAP}:{_digest(client_id)}:{part}"
 
 
 def is_document_name(name: str) -> bool:
@@ -47,3 +52,7 @@ def document_key(name: str) -> str:
 def searchable(text: str) -> list[str]:
     """The words of a text as searching compares them: compatibility forms and case folded, punctuation left out."""
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def _digest(client_id: str | None) -> str:
+    return hashlib.sha256(b"\x00" if client_id is None else client_id.encode()).hexdigest()[:32]

@@ -41,7 +41,7 @@ def search_documents(
             yield search_name(client, number), {"client_id": client, "parts": len(parts), **part}
         total = sum(len(part["campaign_id"]) for part in parts)
         directory.append({"client_id": client, "parts": len(parts), "campaigns": total})
-    sized = list(_bounded((client, len(orjson.dumps(client))) for client in directory))
+    sized = list(bounded((client, len(orjson.dumps(client))) for client in directory))
     for number, clients in enumerate(sized):
         yield directory_name(number), {"parts": len(sized), "clients": clients}
 
@@ -60,11 +60,11 @@ def _parts(
         words = " ".join(dict.fromkeys(chain.from_iterable(phrase_words[keyword].split() for keyword in own)))
         entry = (campaign.campaign_id, campaign.name, campaign.channel, words[:MAX_WORDS_LENGTH])
         entries.append((entry, len(orjson.dumps(entry))))
-    for part in _bounded(entries):
+    for part in bounded(entries):
         yield {name: list(column) for name, column in zip(names, zip(*part, strict=True), strict=True)}
 
 
-def _bounded(sized: Iterable[tuple[_Entry, int]]) -> Iterator[list[_Entry]]:
+def bounded(sized: Iterable[tuple[_Entry, int]]) -> Iterator[list[_Entry]]:
     """Entries in lists of at most a part's bytes, by the size that each comes with."""
     entries: list[_Entry] = []
     size = _HEAD_BYTES

@@ -1,4 +1,4 @@
-"""The documents of a version of the lookups (topics, clusters, what campaigns are found by) as items of the table.
+"""The documents of a version of the lookups (topics, clusters, search, maps) as items of the table.
 
 An item is ``campaign_id`` (the document's key, which no campaign has), ``model_version`` and ``packed``: the JSON as
 BuildNeighbours wrote it, compressed. Documents of a version come and go with its rows.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_DOCUMENT_BYTES = 8 << 20
 MAX_PACKED_BYTES = 400_000
 MAX_DOCUMENTS = 100_000
-_FILE = re.compile(r"(topics|clusters|search-\d{1,9})\.json")
+_FILE = re.compile(r"(topics|clusters|(search|map)-\d{1,9})\.json")
 
 
 def documents_of(manifest: Mapping[str, Any], uri: str) -> list[tuple[str, str, str]]:
@@ -40,7 +40,7 @@ def documents_of(manifest: Mapping[str, Any], uri: str) -> list[tuple[str, str, 
     if len(named) > MAX_DOCUMENTS:
         raise LookupRowsError(f"{uri} names {len(named):,} documents; at most {MAX_DOCUMENTS:,}")
     if bad := [name for name, file, _ in named if not (is_document_name(name) and _FILE.fullmatch(file))]:
-        raise LookupRowsError(f"{uri} names a document {bad[0]!r}; expected topics, clusters or search")
+        raise LookupRowsError(f"{uri} names a document {bad[0]!r}; expected topics, clusters, search or map")
     if len({name for name, _, _ in named}) < len(named):
         raise LookupRowsError(f"{uri} names a document twice; run BuildNeighbours again")
     return named
