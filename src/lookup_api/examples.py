@@ -89,7 +89,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "similar": [_SIMILAR],
         "recommendations": [_RECOMMENDED],
         "low_confidence": False,
-        "confidence": None,
+        "confidence": {"known_terms_share": 1.0, "nearest": 0.64},
     },
     "FeedbackKept": {"feedback_id": "3f1d9b6c2a7e4f08b5d1c6e9a0f2d4b7", "stored": "created"},
     "FoundCampaigns": {
@@ -108,6 +108,18 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "matched": "name",
             }
         ],
+    },
+    "MapPart": {
+        "model_version": _VERSION,
+        "part": 1,
+        "parts": 1,
+        "total": 2,
+        "campaign_id": ["google-1042", "google-77"],
+        "name": ["Trail shoes | DE", "Running | EN"],
+        "x": [1890, 1912],
+        "y": [7204, 7188],
+        "cluster": [0, 0],
+        "cluster_labels": ["shoe, runner, trail"],
     },
     "Topics": {
         "model_version": _VERSION,

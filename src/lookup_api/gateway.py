@@ -20,7 +20,7 @@ FUNCTION_URI = (
 )
 """The function's alias is the stage's variable, so that a canary of the stage can serve another version of it."""
 TIMEOUT_MILLISECONDS = 29_000
-CACHED = ("/v1/campaigns", "/v1/campaigns/{campaign_id}", "/v1/topics", "/v1/topics/{topic}")
+CACHED = ("/v1/campaigns", "/v1/campaigns/{campaign_id}", "/v1/map", "/v1/topics", "/v1/topics/{topic}")
 """What API Gateway may cache, with what is below a campaign. An answer depends on who asks, so the key's header is part
 of every cache key. Fresh campaigns and feedback are POST requests, which are not cached."""
 

@@ -14,8 +14,9 @@ from lookup_api.answers import fresh_answer, known_campaign, lists_for, similar_
 from lookup_api.bodies import mistakes, read_body
 from lookup_api.documented import body, operation
 from lookup_api.keys import Principal
+from lookup_api.map_parts import map_part
 from lookup_api.problems import Problem
-from lookup_api.schemas import MAX_K, MAX_PAGES, MAX_QUERY_LENGTH, PAGE_SIZE
+from lookup_api.schemas import MAX_K, MAX_PAGES, MAX_PARTS, MAX_QUERY_LENGTH, PAGE_SIZE
 
 if TYPE_CHECKING:
     from lookup_api.app import Services
@@ -50,6 +51,15 @@ class SearchQuery(BaseModel):
 
     query: str = Field("", max_length=MAX_QUERY_LENGTH, description="words of a name, id or keywords; empty: all")
     page: int = Field(1, ge=1, le=MAX_PAGES)
+    client: str | None = Field(None, min_length=1, max_length=1_024, description="only campaigns of this client")
+
+
+class MapQuery(BaseModel):
+    """Which part of which map."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    part: int = Field(1, ge=1, le=MAX_PARTS)
     client: str | None = Field(None, min_length=1, max_length=1_024, description="only campaigns of this client")
 
 
@@ -148,6 +158,13 @@ async def give_feedback(request: Request) -> Response:
     feedback = await read_body(request, schemas.Feedback)
     feedback_id, stored = await services.feedback.put(feedback, principal)
     return _json({"feedback_id": feedback_id, "stored": stored}, 201)
+
+
+@router.get("/v1/map", **operation(schemas.MapPart, 404))
+async def map_of_campaigns(request: Request, options: Annotated[MapQuery, Query()]) -> Response:
+    """Places of campaigns on a map, in parts of at most 350 KB."""
+    services, principal = _of(request)
+    return _known(services, await map_part(services.table, principal, options.part, options.client))
 
 
 @router.get("/v1/topics", **operation(schemas.Topics))

@@ -16,6 +16,7 @@ MAX_K = 100
 PAGE_SIZE = 20
 MAX_PAGES = 50
 MAX_QUERY_LENGTH = 200
+MAX_PARTS = 1_000
 MAX_BODY_BYTES = 1 << 20
 
 # No control characters, which break the tables and files that this is shown in.
@@ -175,6 +176,13 @@ class Recommendations(_Answer):
     recommendations: list[RecommendedKeyword]
 
 
+class Confidence(_Answer):
+    """How far an answer about a fresh campaign is to be trusted."""
+
+    known_terms_share: Similarity = Field(description="of the campaign's distinct terms, those that the model knows")
+    nearest: Similarity = Field(description="similarity of the nearest campaign, of those that the key sees")
+
+
 class FreshAnswer(_Answer):
     """Everything about a fresh campaign."""
 
@@ -191,8 +199,10 @@ class FreshAnswer(_Answer):
     topics: list[TopicShare]
     similar: list[SimilarCampaign]
     recommendations: list[RecommendedKeyword]
-    low_confidence: bool | None = Field(description="as the endpoint says; null where it says nothing")
-    confidence: dict[str, float | None] | None = Field(description="as the endpoint says")
+    low_confidence: bool | None = Field(
+        description="whether the model knows too few of the terms, or no campaign that is near; null of older models"
+    )
+    confidence: Confidence | None = Field(description="what `low_confidence` is told by; null of older models")
 
 
 class FeedbackKept(_Answer):
@@ -250,6 +260,25 @@ class FoundCampaigns(_Answer):
     total: int = Field(description=f"at most {MAX_PAGES * PAGE_SIZE}")
     more: bool = Field(description="whether there are more than `total`; make the query longer")
     campaigns: list[FoundCampaign]
+
+
+class MapPart(_Answer):
+    """A part of the map of campaigns: aligned columns, a place a campaign.
+
+    Near campaigns are about the same thing; far distances mean nothing. A key that sees one client's campaigns gets
+    those alone, at their places on the map of all.
+    """
+
+    model_version: str
+    part: int = Field(ge=1)
+    parts: int = Field(ge=0, description="0 where there is no campaign")
+    total: int = Field(ge=0, description="campaigns that the map is of; of more than 50,000 it shows a sample")
+    campaign_id: list[str]
+    name: list[str | None] = Field(description="at most 200 characters of each")
+    x: list[int] = Field(description="from 0, left, to 10,000")
+    y: list[int] = Field(description="from 0, below, to 10,000")
+    cluster: list[int]
+    cluster_labels: list[str] = Field(description="of all clusters, in their order")
 
 
 class Health(_Answer):

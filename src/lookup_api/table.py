@@ -86,14 +86,21 @@ class LookupTable:
             Problem: 503, where the version has none.
         """
         version = await self.version()
+        found = await self.document_of(version, name)
+        if found is None:
+            raise unavailable(f"version {version} was published without its {name}", UNPUBLISHED_RETRY_SECONDS)
+        return version, found
+
+    async def document_of(self, version: str, name: str) -> Any | None:
+        """A version's document of that name, which nobody may change; None where the version has none."""
         found = self._documents.get((version, name))
         if found is None:
             content = await self._calls.table(self.read_document, name, version)
             if content is None:
-                raise unavailable(f"version {version} was published without its {name}", UNPUBLISHED_RETRY_SECONDS)
+                return None
             found = orjson.loads(content)
             self._documents.put((version, name), found, 4 * len(content))
-        return version, found
+        return found
 
     def read_version(self) -> str | None:
         """The version in the pointer; for a thread."""

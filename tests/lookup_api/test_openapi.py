@@ -74,6 +74,8 @@ def test_real_answers_are_as_documented(document: dict[str, Any], api: Server) -
         *(("get", f"{known}{below}", "nobody", None) for below in ("", "/similar", "/recommendations")),
         ("get", "/v1/campaigns?query=latte", "", None),
         ("get", "/v1/campaigns?page=99", "", None),
+        ("get", "/v1/map", "", None),
+        ("get", "/v1/map?part=2", "", None),
         ("get", "/v1/topics", "", None),
         ("get", "/v1/topics/{topic}", "2", None),
         ("get", "/v1/topics/{topic}", "99", None),
