@@ -38,14 +38,17 @@ def build_training_workflow(settings: PipelineSettings) -> dict[str, Any]:
     notify = guarded(_notify(), "no logs; the topic is ${NotificationTopicArn}")
     notify.next(steps.Succeed("Done"))
 
+    published = guarded(_publish_lookups(), _function_logs("PublishLookups"))
+    published.next(notify)
     smoke_test = guarded(_smoke_test(), _function_logs("SmokeTest"))
-    smoke_test.next(notify)
+    smoke_test.next(published)
 
+    # Published last: a model that its canary sends back leaves the lookups of the model that serves on.
     to_deploy = steps.Choice("Deploy?", comment="The request may ask for a model and lookups without an endpoint")
     deploy = guarded(_deploy(settings), "the execution's own history, and /aws/sagemaker/Endpoints/${EndpointName}")
     deploy.next(smoke_test)
     to_deploy.add_choice(ChoiceRule.BooleanEquals("$.plan.deploy", True), deploy)
-    to_deploy.default_choice(notify)
+    to_deploy.default_choice(published)
 
     accepted = [
         guarded(
@@ -65,7 +68,7 @@ def build_training_workflow(settings: PipelineSettings) -> dict[str, Any]:
             ),
             "no logs; the call to SageMaker failed",
         ),
-        guarded(_publish_lookups(), _function_logs("PublishLookups")),
+        guarded(_check_lookups(), _function_logs("PublishLookups")),
         to_deploy,
     ]
     steps.Chain(accepted)
@@ -182,12 +185,22 @@ def _rejected() -> Any:
     return tell
 
 
+def _check_lookups() -> Any:
+    """The lookups' version, and that they can be published, before anything that serves is changed."""
+    return _lookups_function("CheckLookups", {"check_only": True}, result_path="$.lookups")
+
+
 def _publish_lookups() -> Any:
+    return _lookups_function("PublishLookups", {}, result_path="$.published")
+
+
+def _lookups_function(name: str, payload: dict[str, Any], *, result_path: str) -> Any:
     return _function(
-        "PublishLookups",
-        {"lookups": "$.plan.uris.lookups", "table": "${LookupTableName}"},
+        name,
+        {"lookups": "$.plan.uris.lookups", "table": "${LookupTableName}"} | payload,
+        function="PublishLookups",
         result_selector={name: f"$.Payload.{name}" for name in ("model_version", "rows")},
-        result_path="$.published",
+        result_path=result_path,
         # Lambda's own limit is 900 seconds.
         seconds=930,
     )
@@ -204,7 +217,7 @@ def _deploy(settings: PipelineSettings) -> Any:
             "Input": {
                 "prefix": "$.plan.prefix",
                 "model": {"name": "$.lookup_model.name"},
-                "model_version": "$.published.model_version",
+                "model_version": "$.lookups.model_version",
                 # Step Functions' console links the two executions by it.
                 "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": "$$.Execution.Id",
             },
@@ -221,8 +234,8 @@ def _smoke_test() -> Any:
         "SmokeTest",
         {
             "endpoint": "${EndpointName}",
-            "table": "${LookupTableName}",
-            "model_version": "$.published.model_version",
+            "model_version": "$.lookups.model_version",
+            "lookups": "$.plan.uris.lookups",
             "scoring": "$.plan.uris.scoring",
         },
         result_selector={"checked": "$.Payload.checked"},
@@ -243,12 +256,18 @@ def _notify() -> Any:
 
 
 def _function(
-    name: str, payload: dict[str, Any], *, result_selector: dict[str, Any], result_path: str, seconds: int
+    name: str,
+    payload: dict[str, Any],
+    *,
+    result_selector: dict[str, Any],
+    result_path: str,
+    seconds: int,
+    function: str | None = None,
 ) -> Any:
     return Task(
         name,
         resource="arn:aws:states:::lambda:invoke",
-        parameters={"FunctionName": f"${{{name}FunctionArn}}", "Payload": payload},
+        parameters={"FunctionName": f"${{{function or name}FunctionArn}}", "Payload": payload},
         result_selector=result_selector,
         result_path=result_path,
         timeout_seconds=seconds,

@@ -7,6 +7,7 @@ waits are shorter than on AWS.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -27,8 +28,17 @@ from pipelines.deployment import build_deploy_workflow
 from pipelines.deployment_settings import on_a_laptop
 from pipelines.settings import parse_settings
 from pipelines.substitutions import names_used, substitute
+from pipelines.training import build_training_workflow
 from tests.local_aws.toy_server import IMAGE, archive, put, toy_aws, wait_for
-from topic_model_cli.stack import DEPLOY_MACHINE, ENDPOINT_NAME, Stack, ensure_stack, ensure_state_machine
+from topic_model.published import POINTER
+from topic_model_cli.stack import (
+    DEPLOY_MACHINE,
+    ENDPOINT_NAME,
+    STATE_MACHINE,
+    Stack,
+    ensure_stack,
+    ensure_state_machine,
+)
 
 LOAD = Path(__file__).parent / "local_aws" / "load.py"
 RATE = 60
@@ -47,6 +57,8 @@ class Canary:
     config: LocalConfig
     stack: Stack
     machine: str
+    release: str
+    """The training workflow from CheckLookups on: what becomes of a lookup model that is made."""
 
     def model(self, version: str, **variables: str) -> str:
         """A SageMaker model that answers as ``version``; its name."""
@@ -67,8 +79,32 @@ class Canary:
         )
         return str(started["executionArn"])
 
+    def begin_release(self, version: str, lookups: str, *, deploy: bool = True, **variables: str) -> str:
+        """The training workflow, begun behind CreateLookupModel with lookups of the version ``lookups``."""
+        uri = f"s3://models/{lookups}/lookups"
+        put(self.config, "models", **{f"{lookups}__lookups__{name}": body for name, body in rows(lookups).items()})
+        plan = {"prefix": "tm-canary", "deploy": deploy, "uris": {"lookups": uri, "scoring": "s3://models/scoring"}}
+        data = {"plan": plan, "lookup_model": {"name": self.model(version, **variables)}}
+        started = self.config.client("stepfunctions").start_execution(
+            stateMachineArn=self.release, input=json.dumps(data)
+        )
+        return str(started["executionArn"])
+
+    def published(self) -> str:
+        """The version of the lookups that readers get."""
+        key = {"campaign_id": {"S": POINTER}, "model_version": {"S": POINTER}}
+        item = self.config.client("dynamodb").get_item(TableName=self.stack.lookup_table, Key=key)["Item"]
+        return str(item["version"]["S"])
+
+    def last_deployment(self) -> dict[str, Any]:
+        """The deployment that was begun last."""
+        states = self.config.client("stepfunctions")
+        (last,) = states.list_executions(stateMachineArn=self.machine, maxResults=1)["executions"]
+        shown: dict[str, Any] = states.describe_execution(executionArn=last["executionArn"])
+        return shown
+
     def end(self, execution: str) -> dict[str, Any]:
-        """What a deployment came to."""
+        """What an execution came to."""
 
         def look() -> Any:
             shown = self.config.client("stepfunctions").describe_execution(executionArn=execution)
@@ -104,6 +140,14 @@ class Canary:
         return float(sum(point["Sum"] for point in points))
 
 
+def rows(version: str) -> dict[str, bytes]:
+    """A run's lookups, of one campaign, by the files' names."""
+    row = json.dumps({"campaign_id": "c1", "model_version": version, "topics": [], "similar": []}).encode()
+    file = {"name": "rows-00000.jsonl", "rows": 1, "sha256": hashlib.sha256(row).hexdigest()}
+    manifest = {"format_version": 2, "model_version": version, "rows": 1, "files": [file], "documents": []}
+    return {"manifest.json": json.dumps(manifest).encode(), "rows-00000.jsonl": row}
+
+
 @pytest.fixture(scope="module")
 def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Canary]:
     with toy_aws(tmp_path_factory.mktemp("canary") / "root", LOCAL_AWS_ALARM_SECONDS="0.2") as config:
@@ -112,10 +156,12 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Canary]:
         stack = ensure_stack(config)
         settings = parse_settings(SETTINGS)
         settings = settings.model_copy(update={"deployment": on_a_laptop(settings.deployment)})
-        template = build_deploy_workflow(settings)
-        names = {name: value for name, value in stack.substitutions().items() if name in names_used(template)}
-        machine = ensure_state_machine(config, stack, substitute(template, names), DEPLOY_MACHINE)
-        found = Canary(config, stack, machine)
+        release = {**build_training_workflow(settings), "StartAt": "CheckLookups"}
+        arns = []
+        for template, name in ((build_deploy_workflow(settings), DEPLOY_MACHINE), (release, STATE_MACHINE)):
+            values = {key: value for key, value in stack.substitutions().items() if key in names_used(template)}
+            arns.append(ensure_state_machine(config, stack, substitute(template, values), name))
+        found = Canary(config, stack, *arns)
         created = found.end(found.begin("v0"))
         assert created["status"] == "SUCCEEDED", created
         yield found
@@ -146,14 +192,18 @@ def serving(answers: list[dict[str, Any]]) -> set[str]:
 
 
 def test_a_model_that_fails_goes_back_and_costs_only_the_canarys_errors(canary: Canary) -> None:
-    """One request in five fails: the alarm ends it, the old model serves, and the execution names the alarm."""
+    """One request in five fails: the alarm ends it, the execution names the alarm, old model and old lookups stay."""
+    without_endpoint = canary.end(canary.begin_release("v0", "000000000001", deploy=False))
+    assert without_endpoint["status"] == "SUCCEEDED" and canary.published() == "000000000001"
     before = canary.describe()["EndpointConfigName"]
     with load(canary) as answers:
-        execution = canary.begin("failing", TOY_FAILS_EVERY="5")
+        execution = canary.begin_release("failing", "000000000002", TOY_FAILS_EVERY="5")
         bad = wait_for(canary.baking)
-        ended = canary.end(execution)
+        released = canary.end(execution)
         time.sleep(1)
-    failed = failures(answers)
+    assert released["status"] == "FAILED" and f"alarm {bad}-errors fired" in released["cause"]
+    assert canary.published() == "000000000001"
+    ended, failed = canary.last_deployment(), failures(answers)
     assert ended["status"] == "FAILED" and ended["error"] == "DeploymentRolledBack"
     assert f"went back to {before}" in ended["cause"]
     assert f"alarm {bad}-errors fired: Threshold Crossed" in ended["cause"]

@@ -18,11 +18,9 @@ documents stand beside its rows (``lookup_documents``).
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -32,30 +30,24 @@ from botocore.exceptions import ClientError
 from topic_model.published import POINTER
 from workflow_functions import aws
 from workflow_functions.errors import LookupRowsError, PublishConflictError
-from workflow_functions.lookup_documents import documents_of, put_documents
+from workflow_functions.lookup_documents import put_documents
+from workflow_functions.lookup_rows import read_manifest, read_rows
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, WriteRequestTypeDef
-
-FORMAT_VERSION = 2
-MAX_MANIFEST_BYTES = 4 << 20
-MAX_ITEM_BYTES = 400_000
-"""DynamoDB's limit is 409,600 bytes, with the names and values of the item's keys."""
 
 BATCH = 25
 WRITERS = 8
 ABANDONED_SECONDS = 3_600
 """Longer than a function can run, so that a version which is still being written is never removed."""
 
-_FILE = re.compile(r"rows-\d{1,9}\.jsonl")
-_VERSION = re.compile(r"[0-9a-f]{6,64}")
-_CHUNK_BYTES = 1 << 20
-
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """Publish ``{"lookups": <URI>, "table"}``; the answer is ``{"model_version", "rows"}``.
 
-    Safe to run again: the same rows are written under the same keys and the pointer moves at most once.
+    Safe to run again: the same rows are written under the same keys and the pointer moves at most once. With
+    ``"check_only": true`` everything is read and checked as for publishing, and nothing is written: the endpoint is
+    not given a model whose lookups could not be published.
 
     Raises:
         LookupRowsError: the rows are missing, are not those of the manifest, or are too large; nothing is published.
@@ -63,91 +55,18 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """
     del context
     table, lookups = str(event["table"]), str(event["lookups"])
-    manifest = _manifest(lookups)
+    manifest = read_manifest(lookups)
     version, count = manifest["model_version"], manifest["rows"]
+    rows = (_put(row, version) for row in read_rows(lookups, manifest))
+    requests = chain(rows, put_documents(lookups, manifest["documents"], version))
+    if event.get("check_only"):
+        deque(requests, maxlen=0)
+        return {"model_version": version, "rows": count}
     before = _announce(table, version)
-    rows = (_put(row, version) for row in _rows(lookups, manifest))
-    _write(table, chain(rows, put_documents(lookups, manifest["documents"], version)))
+    _write(table, requests)
     retired = _move_pointer(table, version, before)
     _remove(table, retired)
     return {"model_version": version, "rows": count}
-
-
-def _manifest(lookups: str) -> dict[str, Any]:
-    uri = f"{lookups}/manifest.json"
-    try:
-        manifest = aws.read_json(uri, max_bytes=MAX_MANIFEST_BYTES)
-    except (ClientError, ValueError) as error:
-        raise LookupRowsError(f"the manifest of the lookup rows cannot be read: {uri}: {error}") from error
-    try:
-        known = manifest["format_version"] == FORMAT_VERSION
-        version, files = manifest["model_version"], manifest["files"]
-        named = [(str(file["name"]), int(file["rows"]), str(file["sha256"])) for file in files]
-        rows = int(manifest["rows"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise LookupRowsError(f"{uri} lacks or misstates {error}; run BuildNeighbours again") from error
-    if not known:
-        raise LookupRowsError(f"{uri} is of format {manifest['format_version']!r}; this version reads {FORMAT_VERSION}")
-    if not isinstance(version, str) or not _VERSION.fullmatch(version):
-        raise LookupRowsError(f"{uri}: model_version is {version!r}; expected hexadecimal digits")
-    if bad := [name for name, _, _ in named if not _FILE.fullmatch(name)]:
-        raise LookupRowsError(f"{uri} names a file {bad[0]!r}; expected rows-NNNNN.jsonl")
-    if rows != sum(count for _, count, _ in named):
-        raise LookupRowsError(f"{uri} says {rows} rows, but its files add up to {sum(count for _, count, _ in named)}")
-    return {"model_version": version, "rows": rows, "files": named, "documents": documents_of(manifest, uri)}
-
-
-def _rows(lookups: str, manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The rows of every file; at the end of a file its hash and its number of rows must be the manifest's."""
-    seen: set[str] = set()
-    for name, count, sha256 in manifest["files"]:
-        bucket, key = aws.split_uri(f"{lookups}/{name}")
-        digest, found = hashlib.sha256(), 0
-        try:
-            body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"]
-        except ClientError as error:
-            raise LookupRowsError(f"s3://{bucket}/{key} cannot be read: {aws.error_code(error)}") from error
-        for line in _lines(body.iter_chunks(_CHUNK_BYTES), digest.update, f"s3://{bucket}/{key}"):
-            found += 1
-            yield _row(line, manifest["model_version"], seen, f"s3://{bucket}/{key}, line {found}")
-        if digest.hexdigest() != sha256 or found != count:
-            raise LookupRowsError(
-                f"s3://{bucket}/{key} is not what BuildNeighbours wrote: {found} rows of {count}, sha256 "
-                f"{digest.hexdigest()[:12]} for {sha256[:12]}; run BuildNeighbours again"
-            )
-
-
-def _lines(chunks: Iterable[bytes], update: Any, where: str) -> Iterator[bytes]:
-    rest = b""
-    for chunk in chunks:
-        update(chunk)
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from (line for line in lines if line)
-        if len(rest) > _CHUNK_BYTES:
-            raise LookupRowsError(f"{where} has a line over {_CHUNK_BYTES:,} bytes; it is no file of lookup rows")
-    if rest:
-        yield rest
-
-
-def _row(line: bytes, version: str, seen: set[str], where: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-        campaign_id, row_version = record["campaign_id"], record["model_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise LookupRowsError(f"{where} is no lookup row: {error!r}") from error
-    if row_version != version:
-        raise LookupRowsError(f"{where} is of model {row_version!r}, and the manifest of {version!r}")
-    if not isinstance(campaign_id, str) or not campaign_id or campaign_id != campaign_id.strip():
-        raise LookupRowsError(f"{where}: campaign_id is {campaign_id!r}; expected an id without space at its ends")
-    if campaign_id in seen:
-        raise LookupRowsError(f"{where}: campaign_id {campaign_id!r} came before")
-    if len(line) + len(campaign_id.encode()) > MAX_ITEM_BYTES:
-        raise LookupRowsError(
-            f"{where}: the row of campaign {campaign_id!r} has {len(line):,} bytes, over the table's "
-            f"{MAX_ITEM_BYTES:,}; lower num_neighbours or num_recommendations"
-        )
-    seen.add(campaign_id)
-    return {"campaign_id": campaign_id, "document": line.decode()}
 
 
 def _put(row: Mapping[str, str], version: str) -> WriteRequestTypeDef:

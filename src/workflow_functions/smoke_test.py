@@ -1,74 +1,89 @@
-"""SmokeTest: some known campaigns through the endpoint just deployed, held against what the lookup table says of them.
+"""SmokeTest: some known campaigns through the endpoint just deployed, held against the run's lookup rows.
 
 It finds an endpoint that serves another model, a container that reads text differently from the one that trained, and
-a model that was deployed without its neighbours: what a health check does not see.
+a model that was deployed without its neighbours: what a health check does not see. The rows are those that
+PublishLookups publishes next, read from the run's folder: the lookup table still holds the model before.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from workflow_functions import aws
 from workflow_functions.errors import SmokeTestError
+from workflow_functions.lookup_rows import read_manifest, read_rows
 
 MAX_CAMPAIGNS = 8
 HEAD_BYTES = 512 * 1024
 MAX_FILES = 40
+MAX_ROWS_BYTES = 256 << 20
+"""Of lookup rows, read in search of the campaigns that the channels' files begin with: seconds."""
 MAX_SHARE_DIFFERENCE = 0.02
 """Of a topic's share; batch transform and endpoint run the same code, and lookups round shares."""
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
-    """Check ``{"endpoint", "table", "model_version", "scoring": <URI>}``; the answer is ``{"checked": <campaigns>}``.
+    """Check ``{"endpoint", "model_version", "lookups": <URI>, "scoring": <URI>}``; answers how many are ``checked``.
 
     Raises:
-        SmokeTestError: an answer differs from what was published, or there is nothing to check with.
+        SmokeTestError: an answer differs from the campaign's row, or there is nothing to check with.
+        LookupRowsError: the rows are not as BuildNeighbours wrote them.
     """
     del context
-    endpoint, version = str(event["endpoint"]), str(event["model_version"])
+    endpoint, version, lookups = (str(event[name]) for name in ("endpoint", "model_version", "lookups"))
+    manifest = read_manifest(lookups)
+    if manifest["model_version"] != version:
+        raise SmokeTestError(f"{lookups} is of model {manifest['model_version']!r}; {version!r} was deployed")
+    channels = _known_campaigns(str(event["scoring"]))
     checked = 0
-    for record in _known_campaigns(str(event["scoring"])):
-        row = _published(str(event["table"]), str(record["campaign_id"]), version)
-        if row is None:  # a campaign without known terms is scored by nobody
-            continue
+    for record, row in _with_rows(channels, read_rows(lookups, manifest)):
         _compare(row, _invoke(endpoint, record), version)
         checked += 1
-        if checked == MAX_CAMPAIGNS:
-            break
     if not checked:
         raise SmokeTestError(
-            f"none of the first campaigns under {event['scoring']} is in the lookup table as of model {version}; "
-            "the endpoint could not be checked"
+            f"none of the first campaigns under {event['scoring']} has a row under {lookups}; the endpoint could not "
+            "be checked"
         )
     return {"checked": checked, "model_version": version}
 
 
-def _known_campaigns(scoring: str) -> list[dict[str, Any]]:
-    """Campaign records from the head of each channel's file, a channel after the other in turn."""
+def _known_campaigns(scoring: str) -> list[dict[str, dict[str, Any]]]:
+    """Campaign records from the head of each channel's file, by their ids."""
     bucket, prefix = aws.split_uri(scoring)
-    heads = []
+    channels = []
     for key, _ in aws.list_objects(bucket, f"{prefix}/", at_most=MAX_FILES):
-        head = aws.read_head(bucket, key, HEAD_BYTES)
         # The last line may be cut off.
-        lines = head.split(b"\n")[:-1][: 4 * MAX_CAMPAIGNS]
-        heads.append([json.loads(line) for line in lines if line.strip()])
-    longest = max(map(len, heads), default=0)
-    return [head[position] for position in range(longest) for head in heads if position < len(head)]
+        lines = aws.read_head(bucket, key, HEAD_BYTES).split(b"\n")[:-1]
+        records = [json.loads(line) for line in lines if line.strip()]
+        channels.append({str(record["campaign_id"]): record for record in records})
+    return channels
 
 
-def _published(table: str, campaign_id: str, version: str) -> dict[str, Any] | None:
-    answer = aws.dynamodb().get_item(
-        TableName=table,
-        Key={"campaign_id": {"S": campaign_id}, "model_version": {"S": version}},
-        ConsistentRead=True,
-    )
-    document = answer.get("Item", {}).get("document", {}).get("S")
-    row: dict[str, Any] | None = json.loads(document) if document else None
-    return row
+def _with_rows(
+    channels: list[dict[str, dict[str, Any]]], rows: Iterator[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Some campaigns of each channel with their rows.
+
+    A campaign without known terms has no row, and rows are in another order than the channels' files: the search ends
+    once every channel has its share, or at :data:`MAX_ROWS_BYTES`.
+    """
+    share = math.ceil(MAX_CAMPAIGNS / max(1, len(channels)))
+    left = [min(share, len(channel)) for channel in channels]
+    size = 0
+    for row in rows:
+        if not any(left) or size > MAX_ROWS_BYTES:
+            return
+        size += len(row["document"])
+        for position, channel in enumerate(channels):
+            if left[position] and (record := channel.get(row["campaign_id"])) is not None:
+                left[position] -= 1
+                yield record, json.loads(row["document"])
+                break
 
 
 def _invoke(endpoint: str, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,10 +116,8 @@ def _compare(row: Mapping[str, Any], answer: Mapping[str, Any], version: str) ->
         served = fingerprint[number] if 0 <= number < len(fingerprint) else None
         if served is None or abs(served - share) > MAX_SHARE_DIFFERENCE:
             raise SmokeTestError(
-                f"{who}: topic {number} has share {share:.3f} in the lookup table and "
+                f"{who}: topic {number} has share {share:.3f} in its row and "
                 f"{'none' if served is None else format(served, '.3f')} from the endpoint"
             )
     if row["similar"] and not answer.get("similar"):
-        raise SmokeTestError(
-            f"{who}: {len(row['similar'])} similar campaigns in the lookup table, none from the endpoint"
-        )
+        raise SmokeTestError(f"{who}: {len(row['similar'])} similar campaigns in its row, none from the endpoint")

@@ -88,10 +88,32 @@ def test_every_state_of_the_architecture_is_there(definition: dict[str, Any]) ->
     states = {name.rpartition("/")[2] for name, _ in all_states(definition)}
     promised = {
         *("ValidateRequest", "Prepare", "BuildCorpus", "Tune?", "Tune", "Train", "Evaluate", "Accept?", "Rejected"),
-        *("CreateScoringModel", "ScoreCampaigns", "BuildNeighbours", "CreateLookupModel", "PublishLookups", "Deploy?"),
-        *("Deploy", "SmokeTest", "Notify", "NotifyFailure"),
+        *("CreateScoringModel", "ScoreCampaigns", "BuildNeighbours", "CreateLookupModel", "CheckLookups", "Deploy?"),
+        *("Deploy", "SmokeTest", "PublishLookups", "Notify", "NotifyFailure"),
     }
     assert promised <= states
+
+
+def test_lookups_are_published_after_the_endpoint_serves_their_model(definition: dict[str, Any]) -> None:
+    """A failed deployment comes to its end without PublishLookups; a run without one publishes all the same."""
+    states = definition["States"]
+    assert states["Deploy?"]["Default"] == "PublishLookups"
+    (with_endpoint,) = states["Deploy?"]["Choices"]
+    way = [with_endpoint["Next"]]
+    while "Next" in states[way[-1]]:
+        way.append(states[way[-1]]["Next"])
+    assert way[:4] == ["Deploy", "SmokeTest", "PublishLookups", "Notify"]
+
+    def reached(name: str) -> set[str]:
+        state, found = states[name], {name}
+        choices = [choice["Next"] for choice in state.get("Choices", [])]
+        for following in filter(None, [state.get("Next"), state.get("Default"), *choices]):
+            found |= reached(following)
+        return found
+
+    for step in ("Deploy", "SmokeTest"):
+        (caught,) = states[step]["Catch"]
+        assert "PublishLookups" not in reached(caught["Next"])
 
 
 def test_a_channels_folder_is_read_and_not_those_that_begin_alike(definition: dict[str, Any]) -> None:

@@ -25,7 +25,8 @@ def states() -> States:
 
 def event_of(state: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The event that a state sends, with the values that an execution would have for its keys."""
-    return {key.removesuffix(".$"): values[key.removesuffix(".$")] for key in state["Parameters"]["Payload"]}
+    payload = state["Parameters"]["Payload"]
+    return {name: values.get(name, payload.get(key)) for key in payload for name in [key.removesuffix(".$")]}
 
 
 def unanswered(state: Mapping[str, Any], answer: Any) -> Iterator[str]:
@@ -57,15 +58,18 @@ def test_read_evaluation_answers_its_state(cloud: Cloud, states: States) -> None
 
 
 def test_publish_lookups_answers_its_state(cloud: Cloud, states: States) -> None:
-    """Publishing answers what SmokeTest and Notify read."""
+    """Checking answers what Deploy and SmokeTest read and writes nothing; publishing answers what Notify reads."""
     lookups = test_publish_lookups.write_lookups(cloud, "0123456789ab")
-    event = event_of(states["PublishLookups"], {"lookups": lookups, "table": TABLE})
-    assert list(unanswered(states["PublishLookups"], publish_lookups.handler(event, None))) == []
+    for state, published in (("CheckLookups", False), ("PublishLookups", True)):
+        event = event_of(states[state], {"lookups": lookups, "table": TABLE})
+        assert list(unanswered(states[state], publish_lookups.handler(event, None))) == []
+        assert bool(cloud.items()) is published
 
 
 def test_smoke_test_answers_its_state(cloud: Cloud, states: States) -> None:
     """The smoke test takes what its state sends."""
-    test_smoke_test.known(cloud, "google", "a")
+    test_smoke_test.known(cloud, google=["a"])
+    test_smoke_test.scored(cloud, "a")
     test_smoke_test.serve(cloud, test_smoke_test.answer())
     answer = smoke_test.handler(event_of(states["SmokeTest"], test_smoke_test.EVENT), None)
     assert list(unanswered(states["SmokeTest"], answer)) == []
