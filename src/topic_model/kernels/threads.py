@@ -46,4 +46,3 @@ def part_bounds(indptr: IntArray, parts: int) -> IntArray:
     work = indptr + np.arange(len(indptr))
     inner = np.searchsorted(work, work[-1] * np.arange(1, parts) // parts)
     return np.concatenate(([0], inner, [len(indptr) - 1])).astype(np.int64)
-
