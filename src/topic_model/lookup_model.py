@@ -29,6 +29,11 @@ INDEX = "index"
 MAX_SHARED_TOPICS = 3
 MAX_SHARED_TERMS = 5
 MAX_RELATED_TERMS = 5
+# Bars of low confidence, measured in docs/decisions/0013-confidence.md.
+MIN_KNOWN_TERMS_SHARE = 0.5
+"""Of a campaign's distinct terms. Below, most of the text has no say in the answer."""
+MIN_NEAREST = 0.5
+"""Of the nearest neighbour's similarity. Below, words drawn at random do as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,8 @@ class LookupModel:
     ) -> dict[str, Any]:
         """Everything about a fresh campaign; its own id, where the index has it, is not among its neighbours.
 
-        With ``only_client``, neighbours and the evidence of recommendations are of that client's campaigns alone.
+        With ``only_client``, neighbours, the evidence of recommendations and the confidence are of that client's
+        campaigns alone.
 
         Raises:
             NoKnownTermsError: no term of the campaign is in the vocabulary.
@@ -89,6 +95,7 @@ class LookupModel:
             **describe_fingerprint(self.model, theta),
             "known_terms": len(ids),
             "unknown_terms": [term for term in terms if term not in self.model.vocabulary.ids][:50],
+            **describe_confidence(len(ids) / len(terms), float(similarities[0]) if len(similarities) else 0.0),
             "cluster": cluster,
             "cluster_label": self.clusters.labels[cluster],
             "similar": self.similar(vectors, rows, similarities),
@@ -232,6 +239,19 @@ def top_topics(model: TopicModel, theta: FloatArray | Float32Array) -> list[dict
         for place, topic in enumerate(order)
         if place == 0 or theta[topic] >= 0.05
     ]
+
+
+def describe_confidence(known_terms_share: float, nearest: float) -> dict[str, Any]:
+    """How far an answer is to be trusted: its two figures, and whether either is below its bar.
+
+    ``known_terms_share`` is the share of the campaign's distinct terms that the vocabulary has, ``nearest`` the
+    similarity of the nearest neighbour, 0 where there is none.
+    """
+    share = round(known_terms_share, 4)
+    return {
+        "confidence": {"known_terms_share": share, "nearest": nearest},
+        "low_confidence": share < MIN_KNOWN_TERMS_SHARE or nearest < MIN_NEAREST,
+    }
 
 
 def write_lookup_model(lookup: LookupModel, folder: Path, about: Mapping[str, Any]) -> str:

@@ -153,6 +153,8 @@ def test_a_fresh_campaign_is_answered_whole(server: Server, lookup_model: Path) 
         "topics",
         "known_terms",
         "unknown_terms",
+        "confidence",
+        "low_confidence",
         "cluster",
         "cluster_label",
         "similar",

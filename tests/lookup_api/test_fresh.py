@@ -22,6 +22,8 @@ def test_a_fresh_campaign_is_answered_by_the_model_that_serves(api: Server) -> N
     assert answer["unknown_terms"] == ["zzzz"]
     assert answer["recommendations"] and not any("kettle" in one["keyword"] for one in answer["recommendations"])
     assert "fingerprint" not in answer
+    assert answer["confidence"] == {"known_terms_share": 0.75, "nearest": answer["similar"][0]["similarity"]}
+    assert answer["low_confidence"] is False
 
 
 def test_options_are_obeyed(api: Server) -> None:

@@ -14,7 +14,7 @@ from tests.topic_model.conftest import Chain
 from topic_model.artifact import read_artifact, unpack, write_manifest
 from topic_model.campaigns import Campaign, Keyword
 from topic_model.errors import ArtifactError, ArtifactMismatchError, NoKnownTermsError
-from topic_model.lookup_model import INDEX, LookupModel, has_index, read_lookup_model
+from topic_model.lookup_model import INDEX, LookupModel, describe_confidence, has_index, read_lookup_model
 from topic_model.text import Tokenizer
 
 
@@ -106,6 +106,40 @@ def test_without_known_terms_there_is_no_answer(
     """No fingerprint, no neighbours of the prior."""
     with pytest.raises(NoKnownTermsError):
         lookup.answer(Campaign("x", keywords=tuple(map(Keyword, texts))), tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("text", "share", "low"),
+    [
+        ("espresso grinder latte", 1, False),
+        ("espresso grinder latte zzzz", 0.75, False),
+        ("espresso grinder zzzz qqqq xxyy", 0.4, True),
+    ],
+    ids=["of the kind", "one word foreign", "most foreign"],
+)
+def test_low_confidence_is_told(text: str, share: float, low: bool, lookup: LookupModel, tokenizer: Tokenizer) -> None:
+    """Both figures are the answer's own, and low is where under half of the terms are known."""
+    answer = lookup.answer(Campaign("x", keywords=(Keyword(text),)), tokenizer)
+    confidence = answer["confidence"]
+    assert confidence == {"known_terms_share": share, "nearest": answer["similar"][0]["similarity"]}
+    assert answer["low_confidence"] is low
+
+
+@pytest.mark.parametrize(
+    ("share", "nearest", "low"), [(0.5, 0.5, False), (0.4999, 1.0, True), (1.0, 0.499999, True), (1.0, 0.0, True)]
+)
+def test_either_figure_below_its_bar_is_low_confidence(share: float, nearest: float, low: bool) -> None:
+    """Known terms alone are not enough: those of a campaign that is like no other are known, too."""
+    assert describe_confidence(share, nearest)["low_confidence"] is low
+
+
+def test_confidence_within_a_client_tells_of_no_other(lookup: LookupModel, tokenizer: Tokenizer) -> None:
+    """The nearest is the client's own; a client without campaigns has none, which is low."""
+    every = lookup.answer(FRESH, tokenizer)["confidence"]["nearest"]
+    own = lookup.answer(FRESH, tokenizer, only_client="client-1")
+    assert own["confidence"]["nearest"] == own["similar"][0]["similarity"] <= every
+    stranger = lookup.answer(FRESH, tokenizer, only_client="nobody")
+    assert (stranger["confidence"]["nearest"], stranger["low_confidence"]) == (0, True)
 
 
 def test_a_trained_model_is_no_lookup_model(chain: Chain) -> None:
