@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -29,6 +30,8 @@ def _run(arguments: list[str]) -> int:
 
         return process(arguments[1:])
     if role == "serve":
+        # A worker a core, each with one thread: and a pool of threads does not live through the workers' fork.
+        os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
         from containers.serve import serve
 
         return serve(arguments[1:])

@@ -79,7 +79,7 @@ def campaign_from_record(record: Mapping[str, Any], *, ignore_unknown: bool = Tr
     if isinstance(campaign_id, int) and not isinstance(campaign_id, bool):
         campaign_id = str(campaign_id)
     if not isinstance(campaign_id, str) or not campaign_id.strip():
-        raise CampaignError(f"campaign_id is {campaign_id!r}; expected a non-empty string")
+        raise CampaignError(f"campaign_id is {_shorten(campaign_id)}; expected a non-empty string")
     if len(campaign_id) > MAX_ID_LENGTH:
         raise CampaignError(f"campaign_id has {len(campaign_id)} characters; at most {MAX_ID_LENGTH}")
     if _UNPRINTABLE.search(campaign_id):
@@ -135,7 +135,7 @@ def _optional_text(record: Mapping[str, Any], name: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise CampaignError(f"{name} is {value!r}; expected a string or null")
+        raise CampaignError(f"{name} is {_shorten(value)}; expected a string or null")
     return _UNPRINTABLE.sub(" ", value[:MAX_NAME_LENGTH]).strip() or None
 
 
