@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import topic_model
@@ -31,6 +32,14 @@ def package_functions(out: Path) -> Path:
     files |= {
         f"workflow_functions/{path.name}": path for path in functions.glob("*.py") if path.name not in _NOT_PACKAGED
     }
+    return write_zip(files, out)
+
+
+def write_zip(files: Mapping[str, Path], out: Path) -> Path:
+    """Write files under their names in the archive to the zip ``out`` and answer it, whole or not at all.
+
+    Neither the order nor the files' times and modes are in the bytes.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
