@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 
 from mangum import Mangum
+from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 
 from lookup_api.app import create_app
+from lookup_api.problems import PROBLEM_JSON
 from lookup_api.settings import ApiSettings
 
+# What else is text: in base64 it would reach the caller as such, since the API declares no binary media types.
+_TEXT_TYPES = [*DEFAULT_TEXT_MIME_TYPES, PROBLEM_JSON, "image/svg+xml"]
+
 # Made when the function starts, so that the first request finds clients and routes ready.
-handler = Mangum(create_app(ApiSettings.from_environment(os.environ)), lifespan="off")
+handler = Mangum(create_app(ApiSettings.from_environment(os.environ)), lifespan="off", text_mime_types=_TEXT_TYPES)

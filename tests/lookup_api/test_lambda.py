@@ -73,7 +73,10 @@ def test_only_the_gateways_key_counts(key_id: Any, handler: Any) -> None:
     """Behind API Gateway a header is nobody's proof, however right the key in it."""
     headers = {"x-api-key": [KEYS["client-1"]], "Host": ["api"]}
     asked = event("GET", "/v1/topics", key_id=key_id, multiValueHeaders=headers, headers={"Host": "api"})
-    assert handler(asked, None)["statusCode"] == 403
+    answer = handler(asked, None)
+    assert answer["statusCode"] == 403
+    # As text: API Gateway would pass base64 on as it is.
+    assert (answer["isBase64Encoded"], json.loads(answer["body"])["status"]) == (False, 403)
 
 
 def test_a_binary_body_is_read(handler: Any) -> None:
