@@ -45,6 +45,7 @@ _JOURNALLED: Mapping[str, frozenset[str] | None] = {
     "application-autoscaling": frozenset({"RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy",
                                           "DeleteScalingPolicy", "PutScheduledAction", "DeleteScheduledAction"}),
     "states": _ALL_CHANGES,
+    "apigateway": _ALL_CHANGES,
     "dynamodb": _ALL_CHANGES,
     "ssm": _ALL_CHANGES,
     "secretsmanager": _ALL_CHANGES,
@@ -58,6 +59,7 @@ _KEPT_HEADERS = {
     "HTTP_X_AMZ_TARGET": "X-Amz-Target",
     "HTTP_SMITHY_PROTOCOL": "Smithy-Protocol",
     "HTTP_X_AMZN_QUERY_MODE": "X-Amzn-Query-Mode",
+    "HTTP_X_LOCAL_AWS_SEED": "X-Local-Aws-Seed",  # API Gateway's ids are drawn from it, now and when it is played
 }
 
 # A deletion makes void what came before it about the same thing: (service, action that deletes) → the field naming it.
@@ -239,6 +241,8 @@ def is_journalled(service: str, action: str) -> bool:
     if service == "lambda":
         method, path = action.split(" ", 1)
         return method != "GET" and not path.endswith(("/invocations", "/invoke-async", "/invoke-async/"))
+    if service == "apigateway":
+        return not action.startswith(("GET ", "HEAD "))
     if service not in _JOURNALLED:
         return False
     actions = _JOURNALLED[service]

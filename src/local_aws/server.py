@@ -32,7 +32,7 @@ HEALTH_PATH = "/_local_aws/health"
 MARKER = "local-aws.json"  # says that a folder is ours, so that a reset may delete it
 FORMAT = 1
 
-_PLUGS = ("s3_store", "cloudwatch", "stepfunctions", "sagemaker_jobs", "sagemaker_endpoints", "lambdas")
+_PLUGS = ("s3_store", "cloudwatch", "stepfunctions", "sagemaker_jobs", "sagemaker_endpoints", "lambdas", "apigateway")
 _M_MMAP_THRESHOLD = -3  # malloc.h
 _HOSTS = frozenset({"127.0.0.1", "localhost", "host.docker.internal"})
 
@@ -175,16 +175,16 @@ def _assemble(config: LocalConfig, identity: dict[str, Any]) -> tuple[Any, Any]:
     """The WSGI application with the folder's state brought back, and the journal."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-    from local_aws import s3_requests, s3_store
+    from local_aws import apigateway, s3_requests, s3_store
     from local_aws.journal import Journal, Journalled
 
-    moto_app = s3_requests.wrap(DomainDispatcherApplication(create_backend_app))
+    moto_app = s3_requests.wrap(apigateway.control_plane(DomainDispatcherApplication(create_backend_app)))
     journal = Journal(config.root / "journal.jsonl")
     journal.replay(moto_app, services={"s3"})
     s3_store.load()
     journal.replay(moto_app, services=None)
     journal.compact()
-    return _with_control_routes(Journalled(moto_app, journal), identity), journal
+    return _with_control_routes(apigateway.front(Journalled(moto_app, journal)), identity), journal
 
 
 def _with_control_routes(app: Any, identity: Mapping[str, Any]) -> Any:
