@@ -20,6 +20,7 @@ from lookup_api.feedback import FeedbackStore
 from lookup_api.gate import Gate, print_line
 from lookup_api.keys import KeyRing
 from lookup_api.openapi import document_of
+from lookup_api.page_files import router as page_router
 from lookup_api.problems import Problem, internal_error
 from lookup_api.routes import router
 from lookup_api.search import CampaignSearch
@@ -69,6 +70,7 @@ def bare_app() -> FastAPI:
         lifespan=_lifespan,
     )
     api.include_router(router)
+    api.include_router(page_router)
     api.add_exception_handler(Problem, _on_problem)
     api.add_exception_handler(HTTPException, _on_http_error)
     api.add_exception_handler(RequestValidationError, _on_invalid)
