@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
+import select
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,12 +20,19 @@ NAMESPACE, METRIC, DIMENSION = "TopicModel", "LowConfidence", "ModelVersion"
 MAX_VALUES = 100
 """Of one metric in one line; the format's own limit."""
 SECONDS = 1.0
+STANDARD_OUTPUT = 1
 
 
 def write_line(line: bytes) -> None:
-    """Write to standard output at once: a short line is not torn apart by those of other workers."""
-    with suppress(OSError):  # nobody reads the log any more; the endpoint answers on
-        os.write(sys.__stdout__.fileno() if sys.__stdout__ else 1, line)
+    """Write a line of at most 4,096 bytes to standard output, whole, where that can be done without waiting.
+
+    Workers share the pipe, and a log whose reader has stalled or gone must not stop an endpoint.
+    """
+    waiting = select.poll()
+    waiting.register(STANDARD_OUTPUT, select.POLLOUT)
+    with suppress(OSError):
+        if any(event & select.POLLOUT for _, event in waiting.poll(0)):
+            os.write(STANDARD_OUTPUT, line)
 
 
 class ConfidenceMetric:

@@ -41,7 +41,7 @@ class Limits:
     """``workers`` processes answer, each of which takes at most ``queue`` requests at a time."""
 
     workers: int = 1
-    queue: int = 64
+    queue: int = 32
 
 
 def build_app(scorer: Scorer, limits: Limits, metric: ConfidenceMetric) -> Starlette:

@@ -15,8 +15,10 @@ import orjson
 import pytest
 
 from containers.__main__ import main
-from tests.topic_model.conftest import themed_campaigns, write_exports
-from topic_model.artifact import pack
+from tests.topic_model.conftest import score, themed_campaigns, write_exports
+from topic_model.artifact import pack, read_artifact, read_model
+from topic_model.lookups import build_lookups
+from topic_model.settings import NeighbourSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 HYPERPARAMETERS = {"num_topics": "5", "passes": "3"}
@@ -135,3 +137,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         training.base / "model",
         archive,
     )
+
+
+@pytest.fixture(scope="session")
+def lookup_model(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lookup model's artifact folder."""
+    artifact = read_artifact(run.model)
+    folder = tmp_path_factory.mktemp("lookup-model")
+    fingerprints = score(read_model(artifact), artifact.model_version, run.scoring, folder / "fingerprints")
+    lookups = build_lookups(artifact, run.prepared, fingerprints, NeighbourSettings())
+    lookups.write(folder / "lookups", folder / "packed")
+    shutil.unpack_archive(folder / "packed" / "model.tar.gz", folder / "model", filter="data")
+    return folder / "model"

@@ -8,10 +8,7 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,101 +16,14 @@ import orjson
 import pytest
 
 from tests.containers.conftest import Job, Run
-from tests.topic_model.conftest import score
-from topic_model.artifact import read_artifact, read_model
-from topic_model.lookups import build_lookups
-from topic_model.settings import NeighbourSettings
-
-JSON, LINES = "application/json", "application/jsonlines"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@dataclass
-class Server:
-    """A serving container as a process, and a client of it."""
-
-    process: subprocess.Popen[str]
-    port: int
-
-    def request(self, method: str, path: str, body: bytes | None = None, kind: str | None = JSON) -> tuple[int, bytes]:
-        """Status and body of one request."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request(method, path, body, {"Content-Type": kind} if kind else {})
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
-
-    def ask(self, record: Any) -> tuple[int, Any]:
-        """Status and answer for one JSON record."""
-        status, body = self.request("POST", "/invocations", orjson.dumps(record))
-        return status, orjson.loads(body)
-
-    def ask_lines(self, body: bytes) -> list[Any]:
-        """The answers to a batch of JSON Lines."""
-        status, answers = self.request("POST", "/invocations", body, LINES)
-        assert status == 200
-        return [orjson.loads(line) for line in answers.splitlines()]
-
-    def workers(self) -> set[int]:
-        """Process ids of the forked workers."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return {int(pid) for pid in children.read_text().split()}
-
-    def stop(self) -> int:
-        """SIGTERM; the exit code."""
-        self.process.terminate()
-        self.process.communicate(timeout=60)
-        return self.process.returncode
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    """Wait for what must come; a minute is only there so that a failure ends."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "waited a minute in vain"
-        time.sleep(0.02)
-
-
-def _serve(model: Path, base: Path, **environment: str) -> Server:
-    shutil.copytree(model, base / "model")
-    port = _free_port()
-    job = Job(base, {"SAGEMAKER_BIND_TO_PORT": str(port), "TOPIC_MODEL_WORKERS": "2", **environment})
-    server = Server(job.start("serve"), port)
-
-    def answers() -> bool:
-        assert server.process.poll() is None, server.process.communicate()
-        try:
-            return server.request("GET", "/ping")[0] == 200
-        except OSError:
-            return False
-
-    _until(answers)
-    return server
-
-
-@pytest.fixture(scope="session")
-def lookup_model(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The lookup model's artifact folder."""
-    artifact = read_artifact(run.model)
-    folder = tmp_path_factory.mktemp("lookup-model")
-    fingerprints = score(read_model(artifact), artifact.model_version, run.scoring, folder / "fingerprints")
-    lookups = build_lookups(artifact, run.prepared, fingerprints, NeighbourSettings())
-    lookups.write(folder / "lookups", folder / "packed")
-    shutil.unpack_archive(folder / "packed" / "model.tar.gz", folder / "model", filter="data")
-    return folder / "model"
+from tests.containers.serving import JSON, LINES, Server, serve, until
+from topic_model.artifact import read_artifact
 
 
 @pytest.fixture(scope="module")
 def server(lookup_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An endpoint of the lookup model."""
-    server = _serve(lookup_model, tmp_path_factory.mktemp("serve"))
+    server = serve(lookup_model, tmp_path_factory.mktemp("serve"))
     yield server
     server.stop()
 
@@ -121,7 +31,7 @@ def server(lookup_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture(scope="module")
 def batch_server(lookup_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The same container as batch transform starts it."""
-    server = _serve(lookup_model, tmp_path_factory.mktemp("batch"), SAGEMAKER_BATCH="true")
+    server = serve(lookup_model, tmp_path_factory.mktemp("batch"), SAGEMAKER_BATCH="true")
     yield server
     server.stop()
 
@@ -349,7 +259,7 @@ def test_batch_transform_may_send_more(batch_server: Server) -> None:
 
 def test_a_trained_model_alone_answers_with_topics(run: Run, tmp_path: Path) -> None:
     """Without an index an endpoint gives fingerprint and topics; with one worker it ends at SIGTERM too."""
-    server = _serve(run.model, tmp_path, TOPIC_MODEL_WORKERS="1")
+    server = serve(run.model, tmp_path, TOPIC_MODEL_WORKERS="1")
     status, answer = server.ask({"campaign_id": 7, "keywords": ["espresso grinder"]})
     assert status == 200
     assert set(answer) == {"campaign_id", "model_version", "fingerprint", "topics"}
@@ -359,11 +269,11 @@ def test_a_trained_model_alone_answers_with_topics(run: Run, tmp_path: Path) -> 
 
 def test_workers_are_replaced_and_end_together(lookup_model: Path, tmp_path: Path) -> None:
     """A killed worker is replaced while the endpoint answers on; SIGTERM ends them all, with exit code 0."""
-    server = _serve(lookup_model, tmp_path)
-    _until(lambda: len(server.workers()) == 2)
+    server = serve(lookup_model, tmp_path)
+    until(lambda: len(server.workers()) == 2)
     killed = sorted(server.workers())[0]
     os.kill(killed, signal.SIGKILL)
-    _until(lambda: len(server.workers() - {killed}) == 2)
+    until(lambda: len(server.workers() - {killed}) == 2)
     assert server.ask({"keywords": ["espresso"]})[0] == 200
     workers = server.workers()
     assert server.stop() == 0
@@ -373,8 +283,8 @@ def test_workers_are_replaced_and_end_together(lookup_model: Path, tmp_path: Pat
 
 def test_workers_end_with_a_killed_parent(lookup_model: Path, tmp_path: Path) -> None:
     """A supervisor that is killed leaves no worker behind."""
-    server = _serve(lookup_model, tmp_path)
-    _until(lambda: len(server.workers()) == 2)
+    server = serve(lookup_model, tmp_path)
+    until(lambda: len(server.workers()) == 2)
     workers = server.workers()
     server.process.kill()
     server.process.communicate(timeout=60)
@@ -386,7 +296,7 @@ def test_workers_end_with_a_killed_parent(lookup_model: Path, tmp_path: Path) ->
         except OSError:
             return True
 
-    _until(lambda: all(map(gone, workers)))
+    until(lambda: all(map(gone, workers)))
 
 
 def test_a_port_in_use_is_named(lookup_model: Path, job: Job) -> None:
