@@ -2,7 +2,8 @@
 
 API Gateway reads OpenAPI 3.0 and a part of JSON Schema draft 4. What it cannot express is left out and checked by the
 application alone; what it can refuse (a body that is no object, a field of the wrong kind, no API key) never starts
-the function. ``Fn::Sub`` is resolved by CloudFormation, which includes the document with ``AWS::Include``.
+the function. ``Fn::Sub`` is resolved by CloudFormation, which includes the document with ``AWS::Include``, and on the
+local AWS by :func:`resolved`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ CACHED = ("/v1/campaigns", "/v1/campaigns/{campaign_id}", "/v1/map", "/v1/topics
 """What API Gateway may cache, with what is below a campaign. An answer depends on who asks, so the key's header is part
 of every cache key. Fresh campaigns and feedback are POST requests, which are not cached."""
 
+PAGE = ("/", "/page", "/page/{name}")
+"""The analysts' page: files without a key, which the page then sends with its calls."""
+
 _KEPT = ("type", "enum", "minimum", "maximum", "minLength", "maxLength", "maxItems", "description")
 _REFUSALS = {
     "BAD_REQUEST_BODY": (400, "bad-request", "$context.error.validationErrorString"),
@@ -37,6 +41,9 @@ _REFUSALS = {
     "QUOTA_EXCEEDED": (429, "quota-exceeded", "the API key's quota is used up"),
     "INTEGRATION_FAILURE": (502, "unavailable", "the application did not answer; try again"),
     "INTEGRATION_TIMEOUT": (504, "unavailable", "the application did not answer in time; try again"),
+    # All others keep their status: an answer of the function that is none is 502, one of these, and no type of its own.
+    "DEFAULT_4XX": (None, "bad-request", "$context.error.message"),
+    "DEFAULT_5XX": (None, "unavailable", "the application did not answer; try again"),
 }
 
 
@@ -47,6 +54,7 @@ def gateway_document(document: Mapping[str, Any]) -> dict[str, Any]:
     models: dict[str, Any] = {}
     for path, operations in document["paths"].items():
         paths[path] = {method: _operation(path, method, one, schemas, models) for method, one in operations.items()}
+    paths |= {path: {"get": _page_file(path)} for path in PAGE}
     return {
         "openapi": "3.0.1",
         "info": document["info"],
@@ -72,13 +80,7 @@ def _operation(
     if cached:
         key = {"name": "x-api-key", "in": "header", "required": True, "schema": {"type": "string"}}
         parameters.append(key)
-    integration: dict[str, Any] = {
-        "type": "aws_proxy",
-        "httpMethod": "POST",
-        "uri": {"Fn::Sub": FUNCTION_URI},
-        "passthroughBehavior": "when_no_match",
-        "timeoutInMillis": TIMEOUT_MILLISECONDS,
-    }
+    integration = _integration()
     if cached:
         places = {"path": "path", "query": "querystring", "header": "header"}
         integration["cacheNamespace"] = operation["operationId"]
@@ -106,6 +108,42 @@ def _operation(
     return made
 
 
+def resolved(document: dict[str, Any], function_arn: str) -> dict[str, Any]:
+    """The document with the function's ARN in it, for whoever imports it without CloudFormation."""
+    _, partition, _, region, *_ = function_arn.split(":")
+    uri = FUNCTION_URI.replace("${LookupApiFunction.Arn}", function_arn).replace("${!", "${")
+    uri = uri.replace("${AWS::Partition}", partition).replace("${AWS::Region}", region)
+    text = orjson.dumps(document).replace(orjson.dumps({"Fn::Sub": FUNCTION_URI}), orjson.dumps(uri))
+    made: dict[str, Any] = orjson.loads(text)
+    return made
+
+
+def _integration() -> dict[str, Any]:
+    return {
+        "type": "aws_proxy",
+        "httpMethod": "POST",
+        "uri": {"Fn::Sub": FUNCTION_URI},
+        "passthroughBehavior": "when_no_match",
+        "timeoutInMillis": TIMEOUT_MILLISECONDS,
+    }
+
+
+def _page_file(path: str) -> dict[str, Any]:
+    """A file of the page. A stage that caches every GET caches it too, so a browser's tag is part of the key: else one
+    browser's 304 would be the answer to all."""
+    tag = {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}}
+    parameters, keys = [tag], ["method.request.header.If-None-Match"]
+    if path.endswith("{name}"):
+        parameters.append({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}})
+        keys.append("method.request.path.name")
+    return {
+        "summary": "The analysts' page",
+        "parameters": parameters,
+        "responses": {"200": {"description": "A file of the page."}},
+        "x-amazon-apigateway-integration": {**_integration(), "cacheKeyParameters": keys},
+    }
+
+
 def _parameter(parameter: Mapping[str, Any]) -> dict[str, Any]:
     kind = parameter["schema"].get("type", "string")
     made = {"name": parameter["name"], "in": parameter["in"], "required": parameter.get("required", False)}
@@ -131,11 +169,11 @@ def _model(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[str, A
     return made
 
 
-def _gateway_response(status: int, code: str, detail: str) -> dict[str, Any]:
-    """A refusal of API Gateway itself as a problem document."""
+def _gateway_response(status: int | None, code: str, detail: str) -> dict[str, Any]:
+    """A refusal of API Gateway itself as a problem document; without a status where it keeps the one it has."""
     problem = {
         "type": f"urn:topic-model:problem:{code}",
-        "status": status,
+        **({} if status is None else {"status": status}),
         "detail": detail,
         "request_id": "$context.requestId",
     }
@@ -143,4 +181,5 @@ def _gateway_response(status: int, code: str, detail: str) -> dict[str, Any]:
     if code == "too-many-requests":
         parameters["gatewayresponse.header.Retry-After"] = "'1'"
     template = orjson.dumps(problem).decode()
-    return {"statusCode": status, "responseParameters": parameters, "responseTemplates": {PROBLEM_JSON: template}}
+    made = {"responseParameters": parameters, "responseTemplates": {PROBLEM_JSON: template}}
+    return made if status is None else {"statusCode": status, **made}

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from local_aws.config import DEFAULT_ROOT
 from topic_model_cli.api import api
 from topic_model_cli.errors import explain_error
+from topic_model_cli.gateway_command import gateway
 from topic_model_cli.local import ROOT_GIVEN
 from topic_model_cli.local import app as local_app
 from topic_model_cli.pipeline_command import app as pipeline_app
@@ -68,6 +69,7 @@ app.command()(similar)
 app.command()(topics)
 app.command()(api)
 app.command()(sample)
+local_app.command()(gateway)
 app.add_typer(local_app, name="local")
 app.add_typer(pipeline_app, name="pipeline")
 

@@ -82,9 +82,9 @@ def ensure_stack(config: LocalConfig, *, package: Path | None = None) -> Stack:
     ``package`` is the functions' zip; by default it is built from this installation.
     """
     bucket = bucket_name(config)
-    job_role = _ensure_role(config, f"{PREFIX}-jobs", "sagemaker.amazonaws.com")
-    workflow_role = _ensure_role(config, f"{PREFIX}-workflow", "states.amazonaws.com")
-    function_role = _ensure_role(config, f"{PREFIX}-functions", "lambda.amazonaws.com")
+    job_role = ensure_role(config, f"{PREFIX}-jobs", "sagemaker.amazonaws.com")
+    workflow_role = ensure_role(config, f"{PREFIX}-workflow", "states.amazonaws.com")
+    function_role = ensure_role(config, f"{PREFIX}-functions", "lambda.amazonaws.com")
     _ensure_bucket(config, bucket)
     _ensure_table(config, LOOKUP_TABLE)
     topic = config.client("sns").create_topic(Name=f"{PREFIX}-notifications")["TopicArn"]  # idempotent by contract
@@ -129,7 +129,7 @@ def ensure_state_machine(
     states = config.client("stepfunctions")
     arn = state_machine_arn(config, name)
     text = json.dumps(definition)
-    current = _found(lambda: states.describe_state_machine(stateMachineArn=arn), "StateMachineDoesNotExist")
+    current = found(lambda: states.describe_state_machine(stateMachineArn=arn), "StateMachineDoesNotExist")
     if current is None:
         created = states.create_state_machine(name=name, definition=text, roleArn=stack.workflow_role_arn)
         return str(created["stateMachineArn"])
@@ -138,7 +138,7 @@ def ensure_state_machine(
     return arn
 
 
-def _found(call: Callable[[], Any], *absence: str) -> Any | None:
+def found(call: Callable[[], Any], *absence: str) -> Any | None:
     """What a describe call answers; None where it says that the thing does not exist."""
     try:
         return call()
@@ -148,9 +148,10 @@ def _found(call: Callable[[], Any], *absence: str) -> Any | None:
         raise
 
 
-def _ensure_role(config: LocalConfig, name: str, service: str) -> str:
+def ensure_role(config: LocalConfig, name: str, service: str) -> str:
+    """The ARN of a role that a service may assume, made where it is missing."""
     iam = config.client("iam")
-    role = _found(lambda: iam.get_role(RoleName=name), "NoSuchEntity")
+    role = found(lambda: iam.get_role(RoleName=name), "NoSuchEntity")
     if role is None:
         statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
         trust = {"Version": "2012-10-17", "Statement": [statement]}
@@ -160,13 +161,13 @@ def _ensure_role(config: LocalConfig, name: str, service: str) -> str:
 
 def _ensure_bucket(config: LocalConfig, bucket: str) -> None:
     s3 = config.client("s3")
-    if _found(lambda: s3.head_bucket(Bucket=bucket), "404", "NoSuchBucket") is None:
+    if found(lambda: s3.head_bucket(Bucket=bucket), "404", "NoSuchBucket") is None:
         s3.create_bucket(Bucket=bucket)
 
 
 def _ensure_table(config: LocalConfig, name: str) -> None:
     dynamodb = config.client("dynamodb")
-    if _found(lambda: dynamodb.describe_table(TableName=name), "ResourceNotFoundException") is None:
+    if found(lambda: dynamodb.describe_table(TableName=name), "ResourceNotFoundException") is None:
         dynamodb.create_table(
             TableName=name,
             BillingMode="PAY_PER_REQUEST",
@@ -190,7 +191,7 @@ def _build_package() -> bytes:
 
 def _ensure_function(config: LocalConfig, name: str, *, handler: str, role: str, code: bytes) -> str:
     functions = config.client("lambda")
-    current = _found(lambda: functions.get_function(FunctionName=name), "ResourceNotFoundException")
+    current = found(lambda: functions.get_function(FunctionName=name), "ResourceNotFoundException")
     if current is None:
         created = functions.create_function(
             FunctionName=name,

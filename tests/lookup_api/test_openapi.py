@@ -11,10 +11,11 @@ import jsonschema
 import orjson
 import pytest
 
+from lookup_api import page_files, routes
 from lookup_api.app import bare_app
 from lookup_api.documented import reference
 from lookup_api.examples import EXAMPLES
-from lookup_api.gateway import gateway_document
+from lookup_api.gateway import PAGE, gateway_document, resolved
 from lookup_api.openapi import DOCUMENT_PATH, main, rendered
 from tests.lookup_api.conftest import KEYS, Server
 
@@ -104,23 +105,45 @@ def test_the_gateways_document_is_what_api_gateway_takes(document: dict[str, Any
     """OpenAPI 3.0; each operation reaches the function, is validated, and asks for a key if it asked for one."""
     made = gateway_document(document)
     assert made["openapi"] == "3.0.1"
-    assert made["paths"].keys() == document["paths"].keys()
+    assert made["paths"].keys() == document["paths"].keys() | set(PAGE)
     for path, operations in made["paths"].items():
         for method, operation in operations.items():
             integration = operation["x-amazon-apigateway-integration"]
             assert (integration["type"], integration["httpMethod"]) == ("aws_proxy", "POST")
-            assert operation["x-amazon-apigateway-request-validator"] in made["x-amazon-apigateway-request-validators"]
+            assert made["x-amazon-apigateway-request-validator"] in made["x-amazon-apigateway-request-validators"]
             assert operation.get("security", []) == ([{"api_key": []}] if path.startswith("/v1/") else [])
             places = {parameter["name"]: parameter["in"] for parameter in operation.get("parameters", [])}
-            names = {parameter["name"] for parameter in document["paths"][path][method].get("parameters", [])}
+            own = document["paths"].get(path, {}).get(method, {})
+            names = {parameter["name"] for parameter in own.get("parameters", [])}
             assert names <= places.keys()
             if "cacheKeyParameters" in integration:
                 assert method == "get"
                 wanted = {f"method.request.{'querystring' if w == 'query' else w}.{n}" for n, w in places.items()}
                 assert set(integration["cacheKeyParameters"]) == wanted
-                assert "method.request.header.x-api-key" in wanted
+                assert ("method.request.header.x-api-key" in wanted) == ("security" in operation)
             else:
                 assert method == "post" or path == "/health"
+
+
+def test_every_route_of_the_application_is_behind_the_gateway(document: dict[str, Any]) -> None:
+    """The page's too, which the document of the API leaves out."""
+    routers = [routes, page_files]
+    paths = {str(getattr(route, "path", "")) for module in routers for route in module.router.routes}
+    assert {re.sub(r"\{(\w+):path\}", r"{\1}", path) for path in paths} <= gateway_document(document)["paths"].keys()
+
+
+def test_the_functions_arn_is_put_into_the_gateways_document(document: dict[str, Any]) -> None:
+    """For an import without CloudFormation; the stage's variable stays one."""
+    made = resolved(gateway_document(document), "arn:aws:lambda:eu-west-1:1:function:lookup")
+    uris = {
+        operation["x-amazon-apigateway-integration"]["uri"]
+        for operations in made["paths"].values()
+        for operation in operations.values()
+    }
+    assert uris == {
+        "arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/"
+        "arn:aws:lambda:eu-west-1:1:function:lookup:${stageVariables.alias}/invocations"
+    }
 
 
 def test_api_gateway_refuses_nothing_that_the_application_takes(document: dict[str, Any]) -> None:
