@@ -94,10 +94,10 @@ bench-%: $(DEVELOPMENT_READY) ## Run benchmarks/NAME.py: make bench-NAME (ARGS f
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*) $(ARGS)
 
 .PHONY: package
-package: $(DEVELOPMENT_READY) ## Build the wheel and the functions' zip into dist/
+package: $(DEVELOPMENT_READY) ## Build into dist/: the wheel, the functions' zips, the template to deploy
 	@mkdir -p dist
 	@$(PIP) wheel -qq --no-deps --no-build-isolation --wheel-dir dist .
-	@$(BIN)/python -c 'import pathlib, workflow_functions.package as p; p.package_functions(pathlib.Path("dist/functions.zip"))'
+	@$(BIN)/topic-model package
 
 .PHONY: images
 images: $(BIN)/python ## Build the container image with Docker (IMAGE=name BASE_IMAGE=name)
@@ -114,11 +114,14 @@ lock: $(BIN)/python ## Choose the versions of requirements/ anew, for Python 3.1
 	@$(LOCK) --extra serving --extra lookup --extra pipelines --extra local --constraints requirements/development.txt \
 	  --output-file requirements/run.txt
 	@$(LOCK) --extra serving --constraints requirements/development.txt --output-file requirements/container.txt
+	@printf '%s\n' boto3 fastapi mangum orjson pydantic | $(BIN)/uv pip compile - $(LOCKED) --python-version 3.12 \
+	  --python-platform x86_64-manylinux_2_28 --constraints requirements/development.txt \
+	  --output-file requirements/lookup-api.txt
 
 # --universal: one file for all systems and Pythons in range; no header, annotation or index line, so that the file does
 # not depend on who made it.
-LOCK = $(BIN)/uv pip compile setup.cfg --quiet --universal --python-version 3.11 --no-annotate --no-header \
-  --no-emit-index-url
+LOCK = $(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 $(LOCKED)
+LOCKED = --quiet --no-annotate --no-header --no-emit-index-url
 
 # The environment. FIND_PYTHON leaves the interpreter in $$python or says what is missing.
 IN_RANGE = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))

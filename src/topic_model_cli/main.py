@@ -14,6 +14,7 @@ from topic_model_cli.errors import explain_error
 from topic_model_cli.gateway_command import gateway
 from topic_model_cli.local import ROOT_GIVEN
 from topic_model_cli.local import app as local_app
+from topic_model_cli.package_command import package
 from topic_model_cli.pipeline_command import app as pipeline_app
 from topic_model_cli.run import run
 from topic_model_cli.sample_command import sample
@@ -69,6 +70,7 @@ app.command()(similar)
 app.command()(topics)
 app.command()(api)
 app.command()(sample)
+app.command()(package)
 local_app.command()(gateway)
 app.add_typer(local_app, name="local")
 app.add_typer(pipeline_app, name="pipeline")

@@ -107,6 +107,7 @@ def test_the_zip_is_for_the_templates_runtime() -> None:
     """Modules compiled for another Python or processor would not load."""
     template = (ROOT / "template.yaml").read_text(encoding="utf-8")
     assert set(re.findall(r"Runtime: &runtime python(.*)", template)) == {RUNTIME_PYTHON}
+    assert "Architectures: [x86_64]" in template
 
 
 def test_what_cannot_be_had_is_named(tmp_path: Path) -> None:
