@@ -10,11 +10,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from topic_model.arrays import FloatArray
+
+if TYPE_CHECKING:
+    from topic_model.model import TopicModel
 
 THREADS = 2
 GENSIM_PASSES = 5
@@ -27,6 +30,28 @@ Training = Callable[[], Topics]
 
 def ours(algorithm_name: str, counts: Any, terms: tuple[str, ...], num_topics: int, seed: int) -> Training:
     """A registered algorithm with its defaults, given K, the seed and the number of threads only."""
+    fit_model = _fitting(algorithm_name, counts, terms, num_topics, seed)
+
+    def train() -> Topics:
+        model = fit_model()
+        return lambda: model.beta
+
+    return train
+
+
+def described(algorithm_name: str, counts: Any, terms: tuple[str, ...], num_topics: int, seed: int) -> Any:
+    """Term ids of shape (K, 20) by which the product tells the topics of :func:`ours`: what a user reads."""
+    from topic_model.bags import BagsInMemory
+    from topic_model.describe import with_topic_terms
+
+    model = _fitting(algorithm_name, counts, terms, num_topics, seed)()
+    source = BagsInMemory.of(counts.indptr, counts.indices, counts.data, len(terms))
+    return with_topic_terms(model, source, seed).topic_term_ids
+
+
+def _fitting(
+    algorithm_name: str, counts: Any, terms: tuple[str, ...], num_topics: int, seed: int
+) -> Callable[[], TopicModel]:
     from topic_model.algorithms import algorithm
     from topic_model.algorithms.fit import fit
     from topic_model.bags import BagsInMemory
@@ -41,13 +66,13 @@ def ours(algorithm_name: str, counts: Any, terms: tuple[str, ...], num_topics: i
         values["threads"] = THREADS
     settings = settings_class(**values)
 
-    def train() -> Topics:
+    def fit_model() -> TopicModel:
         model = fit(source, vocabulary, TextSettings(), algorithm_name, settings)
         if model is None:
             raise RuntimeError("training stopped without being asked to")
-        return lambda: model.beta
+        return model
 
-    return train
+    return fit_model
 
 
 def gensim(counts: Any, terms: tuple[str, ...], num_topics: int, seed: int, *, multicore: bool = False) -> Training:

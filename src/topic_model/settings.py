@@ -107,9 +107,9 @@ class CorpusSettings(StrictSettings):
 class NeighbourSettings(StrictSettings):
     """Neighbours, clusters and recommendations."""
 
-    topic_weight: float = Field(0.05, ge=0, le=1, description="share of the topics in the similarity")
+    topic_weight: float = Field(0.01, ge=0, le=1, description="share of the topics in the similarity")
     latent_weight: float = Field(
-        0.65, ge=0, le=1, description="share of the latent space in the similarity; the rest is the overlap of terms"
+        0.7, ge=0, le=1, description="share of the latent space in the similarity; the rest is the overlap of terms"
     )
     latent_dimensions: int = Field(100, ge=1, le=1_000, description="of the latent space, at most")
     shortlist: int = Field(
