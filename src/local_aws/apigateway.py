@@ -19,7 +19,7 @@ from moto.apigateway import models as moto_models
 from moto.apigateway import utils as moto_utils
 from moto.apigateway.responses import APIGatewayResponse
 
-from local_aws import apigateway_ids, apigateway_import, apigateway_stages
+from local_aws import apigateway_ids, apigateway_import, apigateway_plans, apigateway_stages
 from local_aws.apigateway_calls import Gateway
 from local_aws.apigateway_records import record
 from local_aws.apigateway_requests import request_of
@@ -50,8 +50,8 @@ def install(config: LocalConfig) -> None:
     backend.import_rest_api = apigateway_import.import_rest_api
     backend.put_rest_api = apigateway_import.put_rest_api
     backend.update_stage = apigateway_stages.update_stage
-    backend.create_usage_plan = apigateway_stages.create_usage_plan
-    backend.update_usage_plan = apigateway_stages.update_usage_plan
+    backend.create_usage_plan = apigateway_plans.create_usage_plan
+    backend.update_usage_plan = apigateway_plans.update_usage_plan
     backend.create_api_key = _with_value
     APIGatewayResponse.create_stage = apigateway_stages.create_stage
     APIGatewayResponse.create_deployment = apigateway_stages.create_deployment

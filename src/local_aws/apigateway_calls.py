@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,7 +32,9 @@ _FORBIDDEN = RefusedError("INVALID_API_KEY", "Forbidden")
 _MISSING = RefusedError("MISSING_AUTHENTICATION_TOKEN", "Missing Authentication Token")
 _WARNING = "199 Cache-Control: max-age=0 is ignored: the request may not invalidate the cache"
 _DEFECTS = frozenset({"API_CONFIGURATION_ERROR", "DEFAULT_5XX", "INTEGRATION_TIMEOUT"})
-_MOST_AT_ONCE = 256
+_MOST_AT_ONCE = 128
+_MOST_OF_A_FUNCTION = 8
+"""Events that a function is given at once; the others wait, and their time runs. As many processes are kept warm."""
 
 
 @dataclass
@@ -61,6 +65,9 @@ class Gateway:
         self.usage = Usage(config.root.resolve() / "apigateway" / "usage.json")
         self._draws = random.Random()  # noqa: S311 - splits traffic
         self._workers = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="apigateway")
+        self._turns: defaultdict[str, threading.BoundedSemaphore] = defaultdict(
+            lambda: threading.BoundedSemaphore(_MOST_OF_A_FUNCTION)
+        )
 
     @property
     def backend(self) -> Any:
@@ -167,7 +174,7 @@ class Gateway:
             raise RefusedError("REQUEST_TOO_LARGE", "Request Too Long", "an event holds at most 6 MiB")
         begun = time.perf_counter()
         # The function runs on when it is no longer waited for, as on AWS.
-        pending = self._workers.submit(function._invoke_lambda, event)
+        pending = self._workers.submit(self._invoke, function, event, begun + route.timeout_seconds)
         try:
             payload, failed, _log = pending.result(route.timeout_seconds)
         except TimeoutError as error:
@@ -176,6 +183,17 @@ class Gateway:
         finally:
             call.integration_seconds = time.perf_counter() - begun
         return functions.answer_of(payload, failed, request.header("Accept"), snapshot.binary_types)
+
+    def _invoke(self, function: Any, event: Mapping[str, Any], until: float) -> tuple[str, bool, str]:
+        """A function's payload, whether it failed, and its log."""
+        turn = self._turns[function.function_arn]
+        if not turn.acquire(timeout=max(0.0, until - time.perf_counter())):
+            raise TimeoutError
+        try:
+            outcome: tuple[str, bool, str] = function._invoke_lambda(event)
+            return outcome
+        finally:
+            turn.release()
 
     def close(self) -> None:
         """Wait for nothing, and write the usage of the plans; idempotent."""

@@ -1,4 +1,4 @@
-"""Stages, deployments and usage plans as API Gateway changes them: canaries, method settings, quotas, throttles.
+"""Stages and deployments as API Gateway changes them: canaries and the settings of methods.
 
 moto's stage knows no canary, loses its settings with a deployment, and takes half of the patch operations.
 """
@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from moto.apigateway import models as moto_models
-from moto.apigateway.exceptions import BadRequestException, NotFoundException
+from moto.apigateway.exceptions import BadRequestException
 
 from local_aws.apigateway_deployed import snapshot
+from local_aws.apigateway_values import boolean, number
 
 _SETTINGS: Mapping[str, tuple[str, type]] = {
     "metrics/enabled": ("metricsEnabled", bool),
@@ -33,8 +34,6 @@ _TEXTS = {
 }
 _STRATEGIES = ("FAIL_WITH_403", "SUCCEED_WITH_RESPONSE_HEADER", "SUCCEED_WITHOUT_RESPONSE_HEADER")
 LONGEST_TTL = 3_600
-_QUOTA_DAYS = {"DAY": 0, "WEEK": 6, "MONTH": 27}
-"""The largest offset: the day of the period on which a quota begins."""
 
 
 class Stage(moto_models.Stage):  # type: ignore[misc]
@@ -93,10 +92,10 @@ class Stage(moto_models.Stage):  # type: ignore[misc]
             case [name] if name in _TEXTS:
                 setattr(self, _TEXTS[name], str(value))
             case ["cacheClusterEnabled"]:
-                self.cache_cluster_enabled = _boolean(value)
+                self.cache_cluster_enabled = boolean(value)
                 self.cache_cluster_status = "AVAILABLE" if self.cache_cluster_enabled else "NOT_AVAILABLE"
             case ["tracingEnabled"]:
-                self.tracing_enabled = _boolean(value)
+                self.tracing_enabled = boolean(value)
             case ["accessLogSettings", ("destinationArn" | "format") as name]:
                 self.access_log_settings = {**(self.access_log_settings or {}), name: str(value)}
             case ["variables", name]:
@@ -108,7 +107,7 @@ class Stage(moto_models.Stage):  # type: ignore[misc]
 
     def _set(self, method: str, name: str, value: str) -> None:
         key, kind = _SETTINGS[name]
-        converted: Any = _boolean(value) if kind is bool else _number(value, kind) if kind is not str else value
+        converted: Any = boolean(value) if kind is bool else number(value, kind) if kind is not str else value
         if key == "cacheTtlInSeconds" and not 0 <= converted <= LONGEST_TTL:
             raise BadRequestException(f"Invalid cache TTL {value}; expected 0 to {LONGEST_TTL} seconds")
         if key == "unauthorizedCacheControlHeaderStrategy" and value not in _STRATEGIES:
@@ -129,7 +128,7 @@ class Stage(moto_models.Stage):  # type: ignore[misc]
             case "replace" | "add", ["deploymentId"]:
                 canary["deploymentId"] = str(value)
             case "replace" | "add", ["useStageCache"]:
-                canary["useStageCache"] = _boolean(value)
+                canary["useStageCache"] = boolean(value)
             case "replace" | "add", ["stageVariableOverrides", name]:
                 canary["stageVariableOverrides"] = {**canary.get("stageVariableOverrides", {}), name: str(value)}
             case "remove", ["stageVariableOverrides"]:
@@ -167,7 +166,7 @@ def create_stage(self: Any) -> tuple[int, dict[str, int], str]:
         request["deploymentId"],
         variables=request.get("variables") or {},
         description=request.get("description", ""),
-        cacheClusterEnabled=_boolean(request.get("cacheClusterEnabled", False)),
+        cacheClusterEnabled=boolean(request.get("cacheClusterEnabled", False)),
         cacheClusterSize=request.get("cacheClusterSize"),
         tags=request.get("tags"),
         tracing_enabled=request.get("tracingEnabled"),
@@ -198,7 +197,7 @@ def create_deployment(self: Any) -> tuple[int, dict[str, int], str]:
             deployment.id,
             request.get("variables") or {},
             request.get("stageDescription", ""),
-            _boolean(request.get("cacheClusterEnabled", False)),
+            boolean(request.get("cacheClusterEnabled", False)),
             request.get("cacheClusterSize"),
             None,
             request.get("tracingEnabled"),
@@ -225,80 +224,13 @@ def update_stage(self: Any, function_id: str, stage_name: str, patch_operations:
     return stage.apply_operations(patch_operations)
 
 
-def create_usage_plan(self: Any, payload: Mapping[str, Any]) -> Any:
-    """``CreateUsagePlan``, whose quota and stages are checked."""
-    _check_quota(payload.get("quota"))
-    for entry in payload.get("apiStages") or []:
-        self.get_stage(entry["apiId"], entry["stage"])
-    made = moto_models.UsagePlan(
-        moto_models.ApigwUsagePlanIdentifier(None, None, payload["name"]).generate(), **payload
-    )
-    self.usage_plans[made.id] = made
-    return made
-
-
-def update_usage_plan(self: Any, usage_plan_id: str, patch_operations: Any) -> Any:
-    """``UpdateUsagePlan``: moto takes a rate of 0.5 for 0, and knows no throttle of a method."""
-    plan = self.get_usage_plan(usage_plan_id)
-    throttle, quota, stages = dict(plan.throttle), dict(plan.quota), json.loads(json.dumps(plan.api_stages))
-    for operation in patch_operations or []:
-        op, path, value = operation.get("op"), str(operation.get("path")), operation.get("value")
-        match op, path.lstrip("/").split("/"):
-            case "replace" | "add", ["throttle", ("rateLimit" | "burstLimit") as name]:
-                throttle[name] = _number(value, float if name == "rateLimit" else int)
-            case "remove", ["throttle"]:
-                throttle = {}
-            case "replace" | "add", ["quota", ("limit" | "offset") as name]:
-                quota[name] = _number(value, int)
-            case "replace" | "add", ["quota", "period"]:
-                quota["period"] = value
-            case "remove", ["quota"]:
-                quota = {}
-            case "add", ["apiStages"]:
-                api_id, _, stage = str(value).partition(":")
-                self.get_stage(api_id, stage)
-                stages.append({"apiId": api_id, "stage": stage})
-            case "remove", ["apiStages"]:
-                stages = [one for one in stages if f"{one['apiId']}:{one['stage']}" != value]
-            case "replace" | "add", ["apiStages", which, "throttle", resource, method, name]:
-                limits = _method_limits(stages, which, f"{resource.replace('~1', '/')}/{method}")
-                limits[name] = _number(value, float if name == "rateLimit" else int)
-            case "replace" | "add", [("name" | "description" | "productCode") as name]:
-                setattr(plan, {"productCode": "product_code"}.get(name, name), value)
-            case _:
-                raise BadRequestException(f"Invalid patch path or operation: {op} {path}")
-    _check_quota(quota)
-    plan.throttle, plan.quota, plan.api_stages = throttle, quota, stages
-    return plan
-
-
-def _method_limits(stages: list[dict[str, Any]], which: str, method: str) -> dict[str, Any]:
-    for stage in stages:
-        if f"{stage['apiId']}:{stage['stage']}" == which:
-            limits: dict[str, Any] = stage.setdefault("throttle", {}).setdefault(method, {})
-            return limits
-    raise NotFoundException(f"The usage plan has no stage {which}")
-
-
-def _check_quota(quota: Mapping[str, Any] | None) -> None:
-    if not quota:
-        return
-    period, offset = quota.get("period"), int(quota.get("offset") or 0)
-    if period not in _QUOTA_DAYS:
-        raise BadRequestException(f"Invalid quota period {period!r}; expected one of {list(_QUOTA_DAYS)}")
-    if not 0 <= offset <= _QUOTA_DAYS[period]:
-        raise BadRequestException(
-            f"Usage Plan quota offset must be between 0 and {_QUOTA_DAYS[period]} inclusive in the {period} period"
-        )
-
-
 def _canary(api: Any, settings: Mapping[str, Any], deployment_id: str) -> dict[str, Any]:
     _deployment(api, deployment_id)
     overrides = settings.get("stageVariableOverrides")
     made = {
         "percentTraffic": _percent(settings.get("percentTraffic", 0.0)),
         "deploymentId": deployment_id,
-        "useStageCache": _boolean(settings.get("useStageCache", False)),
+        "useStageCache": boolean(settings.get("useStageCache", False)),
     }
     return {**made, "stageVariableOverrides": dict(overrides)} if overrides else made
 
@@ -308,22 +240,8 @@ def _deployment(api: Any, deployment_id: Any) -> None:
         raise BadRequestException("Deployment id does not exist")
 
 
-def _boolean(value: Any) -> bool:
-    text = str(value).lower()
-    if text not in ("true", "false", "none"):
-        raise BadRequestException(f"Invalid boolean value: {value}")
-    return text == "true"
-
-
-def _number(value: Any, kind: type) -> Any:
-    try:
-        return kind(float(value)) if kind is int else kind(value)
-    except (TypeError, ValueError) as error:
-        raise BadRequestException(f"Invalid number: {value}") from error
-
-
 def _percent(value: Any) -> float:
-    number = float(_number(value, float))
-    if not 0 <= number <= 100:
+    percent = float(number(value, float))
+    if not 0 <= percent <= 100:
         raise BadRequestException(f"Invalid percentTraffic {value}; expected 0 to 100")
-    return number
+    return percent
