@@ -21,6 +21,8 @@ _NO_LOGS = "no logs; the call to AWS failed"
 CAPTURE_PREFIX = "capture"
 ENDPOINT_TAG = "topic-model:endpoint"
 """The tag of an endpoint configuration that says which endpoint it was made for."""
+AB_TEST_CONFIG = "-config-ab-"
+"""What the names of an A/B test's endpoint configurations have in common; ``topic-model ab`` gives them."""
 JSON_TYPES = ["application/json", "application/jsonlines"]
 
 DEPLOY_INPUT = {"prefix": None, "model": {"name": None}, "model_version": None}
@@ -130,6 +132,18 @@ def _describe(settings: PipelineSettings, *, exists: Any, missing: Any, on_failu
     status = "$.endpoint_before.status"
     serves.add_choice(ChoiceRule.StringEquals(status, "Failed"), guard(delete, logs=ENDPOINT_LOGS, then=on_failure))
     serves.add_choice(ChoiceRule.StringEquals(status, "Deleting"), gone)
+    # An update would end the test, with nobody having looked at what it found.
+    test = Pass(
+        "AbTestUnderWay",
+        parameters={
+            "Error": "AbTestUnderWay",
+            "Cause": "States.Format('an A/B test is under way on endpoint ${EndpointName} ({}); end it with "
+            "topic-model ab stop, and deploy again', $.endpoint_before.config)",
+        },
+        result_path="$.error",
+    )
+    test.next(undescribed)
+    serves.add_choice(ChoiceRule.StringMatches("$.endpoint_before.config", f"*{AB_TEST_CONFIG}*"), test)
     serves.default_choice(exists)
     describe.next(serves)
     return describe

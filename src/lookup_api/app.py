@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lookup_api.assignment import Assignment
 from lookup_api.bodies import mistakes
 from lookup_api.calls import AwsCalls
 from lookup_api.endpoint import Endpoint
@@ -45,11 +46,11 @@ def create_app(settings: ApiSettings, *, write: Callable[[str], object] = print_
     # Rows, and what search holds, have half of the room each.
     half = settings.cache_bytes // 2
     table = LookupTable(calls, settings.lookup_table, version_seconds=settings.version_seconds, cache_bytes=half)
-    api = bare_app()
+    api, name = bare_app(), settings.endpoint_name
     api.state.services = Services(
         table,
         CampaignSearch(calls, table, half),
-        Endpoint(calls, settings.endpoint_name),
+        Endpoint(calls, name, Assignment(calls, settings.lookup_table, name, settings.version_seconds)),
         FeedbackStore(calls, settings.feedback_table, settings.feedback_days),
         settings.version_seconds,
     )

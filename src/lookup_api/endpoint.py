@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lookup_api.assignment import Assignment
 from lookup_api.calls import AwsCalls
 from lookup_api.keys import Principal
 from lookup_api.problems import Problem, bad_request, unavailable
 
 ONLY_CLIENT = "only_client"
 BUSY_SECONDS, ABSENT_SECONDS = 2, 30
+_NO_SUCH_VARIANT = ("ValidationError", "ValidationException")
 _LOGGER = logging.getLogger(__name__)
+
+
+class _Target(TypedDict, total=False):
+    TargetVariant: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +34,10 @@ class EndpointAnswer:
 
 
 class Endpoint:
-    """One SageMaker endpoint."""
+    """One SageMaker endpoint; during an A/B test the variant is asked for that a question is assigned to."""
 
-    def __init__(self, calls: AwsCalls, name: str) -> None:
-        self._calls, self._name = calls, name
+    def __init__(self, calls: AwsCalls, name: str, assignment: Assignment | None = None) -> None:
+        self._calls, self._name, self._assignment = calls, name, assignment
 
     async def ask(self, campaign: Mapping[str, Any], principal: Principal, client_id: str | None) -> EndpointAnswer:
         """The answer to a fresh campaign, of what the principal may see (``client_id`` narrows it further).
@@ -43,7 +49,7 @@ class Endpoint:
         only = principal.client_id if principal.client_id is not None else client_id
         question = dict(campaign) if only is None else {**campaign, ONLY_CLIENT: only}
         try:
-            answer = await self._calls.run(self._invoke, orjson.dumps(question))
+            answer = await self._answer(orjson.dumps(question), await self._variant(campaign, only))
         except ClientError as error:
             raise _problem(error) from error
         except (ValueError, TypeError) as error:
@@ -61,9 +67,25 @@ class Endpoint:
             raise unavailable("the model that serves knows no campaigns", ABSENT_SECONDS)
         return answer
 
-    def _invoke(self, body: bytes) -> EndpointAnswer:
+    async def _variant(self, campaign: Mapping[str, Any], client_id: str | None) -> str | None:
+        return None if self._assignment is None else await self._assignment.variant(campaign, client_id)
+
+    async def _answer(self, body: bytes, variant: str | None) -> EndpointAnswer:
+        if self._assignment is None or variant is None:
+            return await self._calls.run(self._invoke, body)
+        try:
+            return await self._calls.run(self._invoke, body, variant)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") not in _NO_SUCH_VARIANT:
+                raise
+            # The test has just begun or ended; without a variant the request is SageMaker's to route.
+            self._assignment.forget()
+            return await self._calls.run(self._invoke, body)
+
+    def _invoke(self, body: bytes, variant: str | None = None) -> EndpointAnswer:
+        target: _Target = {} if variant is None else {"TargetVariant": variant}
         answer = self._calls.runtime.invoke_endpoint(
-            EndpointName=self._name, ContentType="application/json", Accept="application/json", Body=body
+            EndpointName=self._name, ContentType="application/json", Accept="application/json", Body=body, **target
         )
         document = orjson.loads(answer["Body"].read())
         if not isinstance(document, dict):
@@ -77,7 +99,7 @@ def _problem(error: ClientError) -> Problem:
     if code == "ModelError":
         return _refusal(error.response)
     _LOGGER.warning("the endpoint did not answer: %s: %s", code, message[:500])
-    if code in ("ValidationError", "ValidationException", "ResourceNotFound"):
+    if code in (*_NO_SUCH_VARIANT, "ResourceNotFound"):
         return unavailable("no model serves yet", ABSENT_SECONDS)
     return unavailable("the endpoint is busy; try again", BUSY_SECONDS)
 

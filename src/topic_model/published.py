@@ -12,6 +12,9 @@ import unicodedata
 POINTER = "#current"
 """Both keys of the item that says which version is read."""
 
+AB_TEST = "#ab-test"
+"""Both keys of the item that says which variants of the endpoint an A/B test compares, while one is on."""
+
 TOPICS = "topics"
 CLUSTERS = "clusters"
 SEARCH = "search"

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from local_aws.config import DEFAULT_ROOT
+from topic_model_cli.ab import app as ab_app
 from topic_model_cli.api import api
 from topic_model_cli.errors import explain_error
 from topic_model_cli.gateway_command import gateway
@@ -72,6 +73,7 @@ app.command()(api)
 app.command()(sample)
 app.command()(package)
 local_app.command()(gateway)
+app.add_typer(ab_app, name="ab")
 app.add_typer(local_app, name="local")
 app.add_typer(pipeline_app, name="pipeline")
 
