@@ -47,7 +47,7 @@ def api(
         _keys(config, settings, client or []) as keys,
     ):
         url = f"http://127.0.0.1:{port}"
-        typer.echo(f"the lookup API answers at {url}; its OpenAPI document is docs/openapi.json")
+        typer.echo(f"the lookup API answers at {url} (docs/openapi.json); the page for analysts is {url}/page")
         for whose, key in keys.items():
             typer.echo(f"  key for {whose}: {key}")
         typer.echo(f"  curl -H 'x-api-key: {next(iter(keys.values()))}' {url}/v1/topics")

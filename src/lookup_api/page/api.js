@@ -51,7 +51,10 @@ async function call(method, path, { query = {}, body, signal }) {
     const words = navigator.onLine ? "The API cannot be reached." : "This device is offline.";
     throw new ApiError("offline", words);
   }
-  if (response.ok && told !== null) return told;
+  if (response.ok && told !== null) {
+    if (told.model_version) document.dispatchEvent(new CustomEvent("answered", { detail: told.model_version }));
+    return told;
+  }
   throw failure(response, told ?? {});
 }
 

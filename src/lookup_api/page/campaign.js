@@ -7,6 +7,7 @@ import { verdictButtons, verdictOf } from "./feedback.js";
 import { fill } from "./states.js";
 
 const MOST_SIMILAR = 20;
+const FIRST_SHOWN = 6;
 const MOST_KEYWORDS = 100;
 const OWN_KEYWORDS = 50;
 
@@ -91,7 +92,7 @@ function ownKeywords(campaign) {
 
 function similarList(answer, subject) {
   if (!answer.similar.length) return element("p", { class: "empty" }, "No campaign that this key sees is similar enough.");
-  return element("ol", { class: "neighbours" }, answer.similar.map((campaign, place) => {
+  const cards = answer.similar.map((campaign, place) => {
     const meta = [campaign.channel, campaign.client_id && `client ${campaign.client_id}`];
     return element("li", { class: "card" },
       element("div", { class: "head" },
@@ -101,13 +102,21 @@ function similarList(answer, subject) {
           element("span", { class: "unseen" }, "similarity "), element("b", {}, campaign.similarity.toFixed(2)))),
       element("p", { class: "meta" }, meta.filter(Boolean).join(" · ")),
       chips("Words in both", campaign.shared_terms),
-      chips("Related words", campaign.related_terms ?? []),
+      chips("Related words", (campaign.related_terms ?? []).filter((term) => !campaign.shared_terms.includes(term))),
       chips("Topics in both", campaign.shared_topics.map((topic) => topic.terms.slice(0, 3).join(", "))),
       campaign.explanation ? explanation(campaign.explanation, campaign.similarity) : null,
       verdictButtons(
         { subject, kind: "neighbour", item: campaign.campaign_id, rank: place + 1, name: title(campaign), answer },
         { accepted: "Similar", rejected: "Not similar" }));
-  }));
+  });
+  const list = element("ol", { class: "neighbours" }, cards.slice(0, FIRST_SHOWN));
+  if (cards.length <= FIRST_SHOWN) return list;
+  const more = element("button", { type: "button", on: { click: () => {
+    list.append(...cards.slice(FIRST_SHOWN));
+    cards[FIRST_SHOWN].querySelector("a").focus();
+    more.remove();
+  } } }, `Show ${number(cards.length - FIRST_SHOWN)} more`);
+  return [list, more];
 }
 
 /** What a similarity is made of: parts by size, the small ones together; they add up to it. */

@@ -57,7 +57,10 @@ function joined(parts) {
 
 function show(points, parameters, signal, go) {
   if (!points.count) return element("p", { class: "empty" }, "This key sees no campaign yet.");
-  const open = (i) => go(hashOf({ campaign: points.ids[i] }));
+  const open = (i) => {
+    history.replaceState({ ...history.state, view: map.seen() }, ""); // so that going back finds the map as it was
+    go(hashOf({ campaign: points.ids[i] }));
+  };
   const map = mapStage(points, { point: (i, byKeys) => { if (byKeys && i >= 0) say(`${points.title(i)}, ${points.labels[points.cluster[i]]}`); }, open }, signal);
   const members = element("div", { class: "members" });
   const legend = clusterList(points, (cluster) => {
@@ -72,15 +75,18 @@ function show(points, parameters, signal, go) {
   const shown = points.count < points.total ? `${number(points.count)} of ${number(points.total)} campaigns, drawn by lot` : plural(points.count, "campaign");
   const parts = [
     element("p", { class: "note" }, `${shown}. Near campaigns are about the same thing; far distances mean nothing. A colour is a cluster.`),
-    element("p", { class: "note", id: "map-keys" }, "Wheel or pinch to zoom, drag to move, click to open. Keys, once the map has the focus: arrows, + and −, 0 for all; Enter opens the campaign nearest to the middle."),
-    element("div", { class: "map" }, map.stage, element("div", { class: "beside" }, element("h3", { id: "clusters" }, "Clusters"), legend.list, members)),
+    element("div", { class: "map" },
+      element("div", {}, map.stage, element("p", { class: "note", id: "map-keys" }, "Wheel or pinch to zoom, drag to move, click to open. Once the map has the focus: arrow keys, + and −, 0 for all; Enter opens the campaign nearest to the middle.")),
+      element("div", { class: "beside" }, element("h3", { id: "clusters" }, "Clusters"), legend.list, members)),
   ];
   const wanted = parameters.has("campaign") ? points.ids.indexOf(parameters.get("campaign")) : -1;
   const cluster = Number.parseInt(parameters.get("cluster"), 10);
   requestAnimationFrame(() => {
     if (signal.aborted) return;
+    const { view } = history.state ?? {};
     if (wanted >= 0) map.mark(wanted);
-    else if (cluster >= 0 && cluster < points.labels.length) legend.choose(cluster);
+    if (view) map.see(view);
+    if (cluster >= 0 && cluster < points.labels.length) legend.choose(cluster);
   });
   if (parameters.has("campaign")) {
     parts.unshift(element("p", {}, wanted >= 0 ? `${points.title(wanted)} has a ring around it. ` : "The campaign is not on the map: it shows a part of all campaigns. ",

@@ -237,6 +237,13 @@ export function mapStage(points, acts, signal) {
   const api = {
     stage, zoom,
     showAll() { Object.assign(view, { scale: 1, left: 0, top: 0 }); settle(); },
+    /** What is seen of the map, to come back to: zoom and middle, as shares of the stage. */
+    seen: () => ({ scale: view.scale, x: (width / 2 - view.left) / view.scale / width, y: (height / 2 - view.top) / view.scale / height }),
+    see({ scale, x, y }) {
+      fit();
+      Object.assign(view, { scale, left: width / 2 - x * width * scale, top: height / 2 - y * height * scale });
+      settle();
+    },
     light(cluster) { lit = cluster; hover(-1); redraw(); },
     /** Ring a campaign and put it into the middle. */
     mark(i) {

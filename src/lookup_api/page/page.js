@@ -97,6 +97,7 @@ document.addEventListener("name-needed", () => {
   tell("by", "Verdicts are stored with who gave them: enter your name, then press the button again.");
   by.focus();
 });
+document.addEventListener("answered", ({ detail }) => { document.getElementById("version").textContent = `Answered from model ${detail}.`; });
 document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address says what is shown, not where one stands
   main.focus();

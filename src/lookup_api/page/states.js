@@ -1,5 +1,6 @@
 // What stands where an answer will be, or where there is none: loading, nothing found, errors with what to do about them.
 
+import { ApiError } from "./api.js";
 import { element, plural, say } from "./dom.js";
 
 const TITLES = {
@@ -29,8 +30,9 @@ export async function fill(place, words, ask, draw, signal) {
       return true;
     } catch (error) {
       if (signal.aborted) return false;
-      if (error.kind === undefined) throw error;
-      if (!(await again(place, error, attempt, signal))) return false;
+      if (error.kind === undefined) console.error(error); // a defect of the page: told as one, not swallowed
+      const known = error.kind ? error : new ApiError("failed", "The page could not show this answer.");
+      if (!(await again(place, known, attempt, signal))) return false;
     }
   }
   return false;
