@@ -130,6 +130,20 @@ def test_the_document_and_the_template_name_one_function() -> None:
     assert all("${LookupApi}/${Environment}/*" in permission["SourceArn"]["Fn::Sub"] for permission in permissions)
 
 
+def test_only_what_has_a_key_is_cached() -> None:
+    """An answer without cache keys of its own would be everybody's, whatever is asked: such a method is not cached."""
+    settings = packaged()["Resources"]["LookupApiStage"]["Properties"]["MethodSettings"]
+    uncached = {one["ResourcePath"] for one in settings if one["CachingEnabled"] is False}
+    without_key = {
+        "/" + path.replace("/", "~1")
+        for path, operations in DOCUMENT["paths"].items()
+        for method, operation in operations.items()
+        if method == "get" and "cacheKeyParameters" not in operation["x-amazon-apigateway-integration"]
+    }
+    assert uncached == without_key
+    assert "/~1health" in uncached
+
+
 def test_no_log_holds_a_campaign_and_no_key_leaves_the_stack() -> None:
     """Access logs are JSON of routes and ids of keys; data traces are off; keys are neither made nor told here."""
     made = packaged()
