@@ -17,6 +17,8 @@ from topic_model.model import TopicModel
 from topic_model.weighting import TermWeights
 
 NUM_TERMS = 20
+SHARE_POWER = 2
+"""A campaign that is half about a topic counts a quarter."""
 SAMPLE = 20_000
 """Campaigns that are looked at, at most: more change hardly a term, and a million would take as long as training."""
 
@@ -27,6 +29,6 @@ def with_topic_terms(model: TopicModel, source: BagSource, seed: int) -> TopicMo
     theta = model.infer_theta(bags.indptr, bags.indices, bags.counts)
     counts = bags.matrix(source.n_terms)
     weights = TermWeights.of(counts).rows(counts)
-    scores = np.asarray(weights.T @ theta**2)
+    scores = np.asarray(weights.T @ theta**SHARE_POWER)
     order = np.argsort(-scores.T, axis=1, kind="stable")[:, :NUM_TERMS]
     return replace(model, topic_term_ids=np.ascontiguousarray(order, dtype=np.int64))
