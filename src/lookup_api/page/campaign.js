@@ -4,7 +4,7 @@ import { campaignPath, get } from "./api.js";
 import { editorCsv, fileName, isFormula, MATCH_TYPES, save } from "./csv.js";
 import { chips, element, hashOf, money, number, percent, plural, say, swatch, title } from "./dom.js";
 import { verdictButtons, verdictOf } from "./feedback.js";
-import { fill } from "./states.js";
+import { fill, notice } from "./states.js";
 
 const MOST_SIMILAR = 20;
 const FIRST_SHOWN = 6;
@@ -62,9 +62,8 @@ function confidence(answer) {
   const known = told ? `The model knows ${percent(told.known_terms_share)} of this campaign’s words` : "";
   const nearest = told ? `the nearest campaign has a similarity of ${told.nearest.toFixed(2)}` : "";
   if (answer.low_confidence) {
-    parts.push(element("section", { class: "notice warn" },
-      element("h3", {}, "Low confidence"),
-      element("p", {}, told ? `${known}, and ${nearest}. ` : "", "Take what follows as a guess; more keywords help.")));
+    const why = told ? `${known}, and ${nearest}. ` : "";
+    parts.push(notice("warn", 3, "Low confidence", element("p", {}, why, "Take what follows as a guess; more keywords help.")));
   } else if (told) parts.push(element("p", { class: "soft" }, `${known}; ${nearest}.`));
   if (answer.unknown_terms.length) parts.push(chips("Words that the model does not know", answer.unknown_terms));
   return element("div", {}, parts);

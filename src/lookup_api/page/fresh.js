@@ -28,7 +28,7 @@ export async function freshView(main, parameters, signal, go) {
   const { form, fields } = askForm(given, go);
   const heading = element("h2", { tabindex: "-1" }, "Campaigns like these keywords");
   main.replaceChildren(heading, form, answer);
-  if (lost) answer.replaceChildren(notice("warn", "The keywords are gone", element("p", {}, "They were too many for a link, and only the tab that asked remembers them. Paste them again.")));
+  if (lost) answer.replaceChildren(notice("warn", 3, "The keywords are gone", element("p", {}, "They were too many for a link, and only the tab that asked remembers them. Paste them again.")));
   if (parameters.get("of")) await copyOf(parameters.get("of"), fields, answer, signal);
   const asked = checked(given);
   if (!asked.keywords?.length) return;

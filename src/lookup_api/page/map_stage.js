@@ -104,11 +104,11 @@ export function mapStage(points, acts, signal) {
   }
 
   function fit() {
-    const box = stage.getBoundingClientRect();
+    const [wide, high] = [stage.clientWidth, stage.clientHeight]; // without its border, as the canvases are
     ratio = Math.min(2, window.devicePixelRatio || 1);
-    // The view keeps what it showed in its middle.
-    if (width) { view.left += (box.width - width) / 2 * view.scale; view.top += (box.height - height) / 2 * view.scale; }
-    [width, height] = [box.width, box.height];
+    // What was in the middle stays there.
+    if (width) { view.left += ((wide - width) / 2) * view.scale; view.top += ((high - height) / 2) * view.scale; }
+    [width, height] = [wide, high];
     for (const canvas of [plot, top]) {
       canvas.width = Math.round(width * ratio);
       canvas.height = Math.round(height * ratio);
@@ -148,12 +148,21 @@ export function mapStage(points, acts, signal) {
     return best;
   }
 
+  /** How many others lie on a campaign, so near that they cannot be pointed at. */
+  function together(i) {
+    let count = -1;
+    for (let j = 0; j < points.count; j++) if ((across(j) - across(i)) ** 2 + (down(j) - down(i)) ** 2 < 2) count++;
+    return count;
+  }
+
   function hover(i) {
     if (i === hovered) return;
     hovered = i;
     tip.hidden = i < 0;
     if (i >= 0) {
-      tip.replaceChildren(element("b", {}, points.title(i)), element("br"), points.labels[points.cluster[i]] ?? "");
+      const here = together(i);
+      tip.replaceChildren(element("b", {}, points.title(i)), element("br"), points.labels[points.cluster[i]] ?? "",
+        here ? element("i", {}, ` and ${here} more just here`) : "");
       const x = across(i), y = down(i);
       tip.style.left = `${Math.max(0, Math.min(x + 14, width - tip.offsetWidth))}px`;
       tip.style.top = `${Math.max(0, y - tip.offsetHeight - 12)}px`;

@@ -44,7 +44,7 @@ async function render({ focus = true } = {}) {
   box.show(parameters.get("search") ?? "");
   if (!session.get("key")) {
     askForKey("");
-    main.replaceChildren(notice("warn", "An API key is needed", element("p", {}, "Enter yours above. It says whose campaigns you see.")));
+    main.replaceChildren(notice("warn", 2, "An API key is needed", element("p", {}, "Enter yours above. It says whose campaigns you see.")));
     return;
   }
   const top = history.state?.top ?? 0;

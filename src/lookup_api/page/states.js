@@ -13,8 +13,9 @@ const LONGEST_WAIT_SECONDS = 60;
 export const loading = (words) =>
   element("div", { class: "loading", "aria-busy": "true" }, element("span", { class: "spinner", "aria-hidden": "true" }), words);
 
-export function notice(kind, heading, ...children) {
-  return element("section", { class: `notice ${kind}`, role: kind === "bad" ? "alert" : null }, element("h3", {}, heading), ...children);
+/** A notice whose heading is of the given level: 2 where it stands for the whole view. */
+export function notice(kind, level, heading, ...children) {
+  return element("section", { class: `notice ${kind}`, role: kind === "bad" ? "alert" : null }, element(`h${level}`, { tabindex: "-1" }, heading), ...children);
 }
 
 /**
@@ -71,7 +72,7 @@ function again(place, error, attempt, signal) {
       count();
       told.append(left);
     }
-    place.replaceChildren(notice(error.kind === "terms" ? "warn" : "bad", TITLES[error.kind], ...parts));
+    place.replaceChildren(notice(error.kind === "terms" ? "warn" : "bad", place.id === "main" ? 2 : 3, TITLES[error.kind], ...parts));
     if (error.kind === "terms") say(`${TITLES.terms}. ${error.unknownTerms.join(", ")}`);
     if (!retries) end(false);
   });
