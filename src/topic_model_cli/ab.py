@@ -57,14 +57,17 @@ def start(
     """Put a second model (B) beside the one that serves (A), each with its share of the requests."""
     from topic_model.ab_statistics import Plan
     from topic_model_cli import ab_endpoint
+    from topic_model_cli.ab_models import AbTestError, published_version
     from topic_model_cli.ab_report import points
 
     if (model is None) == (run is None):
-        raise ab_endpoint.AbTestError("give B as either --model NAME or --run NAME")
+        raise AbTestError("give B as either --model NAME or --run NAME")
     with _stack(root, aws, endpoint, lookup_table, feedback_table) as names:
         test = ab_endpoint.start(names, Plan(detect, weight), model=model, run=run, say=typer.echo)
+        published = published_version(names.lookup_table)
     typer.echo(f"A  {test.a.name}  {test.a.weight:.0%} of the requests  (model {test.a.model})")
     typer.echo(f"B  {test.b.name}  {test.b.weight:.0%} of the requests  (model {test.b.model})")
+    typer.echo(f"known campaigns are answered from the published lookups, of model {published or 'none'}")
     typer.echo(
         f"a difference of {points(detect)} needs about {test.plan.answers():,} rated answers at most; "
         "`topic-model ab status` may be asked at any time"
@@ -116,13 +119,14 @@ def stop(
 ) -> None:
     """End the test: all requests go to the side that is kept, the other one is retired."""
     from topic_model_cli import ab_endpoint
+    from topic_model_cli.ab_models import published_version, serving_model
     from workflow_functions import publish_lookups, retire_models
 
     with _stack(root, aws, endpoint, lookup_table, feedback_table) as names:
         config = ab_endpoint.end(names, keep.value, say=typer.echo)
-        kept = ab_endpoint.serving_model(names.endpoint)
+        kept = serving_model(names.endpoint)
         typer.echo(f"endpoint {names.endpoint} serves model {kept.version} alone ({config})")
-        published = ab_endpoint.published_version(names.lookup_table)
+        published = published_version(names.lookup_table)
         if published != kept.version and publish:
             publish_lookups.handler({"lookups": kept.lookups, "table": names.lookup_table}, None)
             typer.echo(f"lookups of model {kept.version} are published; they were of {published or 'none'}")
@@ -143,7 +147,8 @@ def _stack(
     from botocore.exceptions import BotoCoreError
 
     from local_aws import lifecycle
-    from topic_model_cli.ab_endpoint import AbTestError, Names
+    from topic_model_cli.ab_endpoint import Names
+    from topic_model_cli.ab_models import AbTestError
     from topic_model_cli.stack import ENDPOINT_NAME
 
     if on_aws and endpoint is None:

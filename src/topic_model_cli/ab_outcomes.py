@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 
 from lookup_api.feedback import BY_VERSION
 from topic_model.ab_statistics import Arm, Comparison, compare
-from topic_model_cli.ab_endpoint import AbTest, AbTestError, Names, Variant
+from topic_model_cli.ab_endpoint import AbTest, Names, Variant
+from topic_model_cli.ab_models import AbTestError
 from workflow_functions import aws
 
 KINDS = {"keyword": "recommended keywords", "neighbour": "similar campaigns"}

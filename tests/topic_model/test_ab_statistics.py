@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,6 +112,15 @@ def test_the_interval_is_narrowest_about_where_it_is_planned() -> None:
         share: float(half_width(planned, 0.2, planned, 0.2, Plan(detect=plan.detect * share))) for share in (0.5, 1, 2)
     }
     assert factor[1] < min(factor[0.5], factor[2])
+
+
+def test_the_documents_numbers_are_the_plans() -> None:
+    """docs/ab-tests.md tells how many answers a test takes."""
+    text = (Path(__file__).parents[2] / "docs" / "ab-tests.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (0\.\d+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", text, re.MULTILINE)
+    assert len(rows) == 4
+    for detect, *told in rows:
+        assert told == [f"{Plan(float(detect), weight).answers():,}" for weight in (0.5, 0.2, 0.1)]
 
 
 def _answers(number: int, share: float, seed: int) -> Arm:

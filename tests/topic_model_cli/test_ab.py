@@ -27,7 +27,7 @@ from pipelines.substitutions import names_used, substitute
 from tests.local_aws.toy_server import IMAGE, ROLE, archive, put, settled, toy_aws, wait_for
 from tests.workflow_functions.test_publish_lookups import row
 from topic_model.published import AB_TEST
-from topic_model_cli.ab_endpoint import published_version
+from topic_model_cli.ab_models import published_version
 from topic_model_cli.main import app
 from topic_model_cli.stack import (
     DEPLOY_MACHINE,
@@ -199,6 +199,20 @@ def test_a_model_that_does_not_start_changes_nothing(lab: Lab) -> None:
     sagemaker.delete_model(ModelName="broken")
 
 
+def test_a_deployment_is_not_disturbed(lab: Lab) -> None:
+    """While the endpoint changes, a test does not begin."""
+    sagemaker = lab.config.client("sagemaker")
+    config = sagemaker.describe_endpoint_config(EndpointConfigName=lab.describe()["EndpointConfigName"])
+    again = f"{config['EndpointConfigName']}-again"
+    tags = [{"Key": ENDPOINT_TAG, "Value": ENDPOINT_NAME}]
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=again, ProductionVariants=config["ProductionVariants"], Tags=tags
+    )
+    sagemaker.update_endpoint(EndpointName=ENDPOINT_NAME, EndpointConfigName=again)
+    assert "a deployment is under way" in lab.ab("start", "--run", "second", fails=True)
+    assert lab.describe()["EndpointConfigName"] == again
+
+
 def test_the_weights_split_the_traffic(tested: Lab) -> None:
     """Requests go to variants that tell their models' versions, as often as the weights say; status counts them."""
     before = tested.status()["variants"]
@@ -292,9 +306,9 @@ def test_the_kept_side_serves_alone_and_the_other_is_retired(tested: Lab, keep: 
     assert tested.ask(20) == {"AllTraffic": 20}
     sagemaker = tested.config.client("sagemaker")
     configs = [one["EndpointConfigName"] for one in sagemaker.list_endpoint_configs()["EndpointConfigs"]]
-    assert tested.describe()["EndpointConfigName"] in configs
+    serving = tested.describe()["EndpointConfigName"]
     assert not [name for name in configs if "-config-ab-" in name]
-    [variant] = sagemaker.describe_endpoint_config(EndpointConfigName=configs[0])["ProductionVariants"]
+    [variant] = sagemaker.describe_endpoint_config(EndpointConfigName=serving)["ProductionVariants"]
     assert variant["ModelName"] == kept["model"]
     assert other["model"] not in [one["ModelName"] for one in sagemaker.list_models()["Models"]]
     assert published_version(LOOKUP_TABLE) == kept["model_version"]
