@@ -25,6 +25,7 @@ from topic_model.corpus import Vocabulary
 from topic_model.errors import ArtifactError
 from topic_model.model import TopicModel
 from topic_model.settings import TextSettings
+from topic_model.texts import Texts
 
 FORMAT_VERSION = 1
 MAX_UNPACKED_BYTES = 20 * 2**30
@@ -50,6 +51,12 @@ class Artifact:
             return np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise ArtifactError(f"{name} of the artifact cannot be read ({error}); train the model again") from error
+
+    def texts(self, name: str) -> Texts:
+        """Texts of the artifact, memory-mapped: ``<name>.npy`` and where each begins, ``<name>_starts.npy``."""
+        found = Texts(*(np.asarray(self.array(f"{name}{part}.npy")) for part in ("", "_starts")))
+        found.check(name)
+        return found
 
     def document(self, name: str) -> Any:
         """One JSON document of the artifact."""

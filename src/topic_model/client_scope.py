@@ -5,50 +5,27 @@ Campaigns are sorted by client, so a client's part of the index is a view of con
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
-from itertools import groupby
+from collections.abc import Mapping
 
 import numpy as np
 
 from topic_model.arrays import FloatArray, IntArray, csr
-from topic_model.errors import ArtifactError
 from topic_model.neighbours import CampaignIndex, CampaignVectors, Neighbours
 
 
 class ClientScope:
-    """The index of each client, by the clients of its rows."""
+    """The index of each client, by its rows."""
 
-    def __init__(self, clients: Sequence[str | None], index: CampaignIndex) -> None:
-        self._clients, self._index = clients, index
+    def __init__(self, rows: Mapping[str, slice], index: CampaignIndex) -> None:
+        self.rows, self._index = rows, index
         self._parts: dict[str, CampaignIndex] = {}
-
-    @cached_property
-    def rows(self) -> dict[str, slice]:
-        """The consecutive rows of each client.
-
-        Raises:
-            ArtifactError: the campaigns are not sorted by client.
-        """
-        found: dict[str, slice] = {}
-        start = 0
-        for client, members in groupby(self._clients):
-            stop = start + sum(1 for _ in members)
-            if client in found:
-                raise ArtifactError(f"the campaigns of client {client!r} do not stand together; build the lookups anew")
-            if client is not None:
-                found[client] = slice(start, stop)
-            start = stop
-        return found
 
     def nearest(self, client: str, campaign: CampaignVectors, number: int, *, own_row: int | None = None) -> Neighbours:
         """Neighbours among a client's campaigns; none where the client has none."""
         rows = self.rows.get(client)
         if rows is None:
             return Neighbours([np.zeros(0, dtype=np.int64)], [np.zeros(0)])
-        own = own_row - rows.start if own_row is not None and rows.start <= own_row < rows.stop else None
-        found = self._part(client, rows).nearest(campaign, number, own_row=own)
-        return Neighbours([found.rows[0] + rows.start], found.similarities)
+        return self._index.nearest(campaign, number, own_row=own_row, within=rows)
 
     def all_nearest(self, client: str, number: int) -> tuple[list[IntArray], list[FloatArray]]:
         """Rows and similarities of the neighbours of each of a client's campaigns, among that client's."""

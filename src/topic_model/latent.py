@@ -42,7 +42,12 @@ class LatentSpace:
 
     def project(self, weights: Any) -> Float32Array:
         """Unit vectors of shape (n_campaigns, n_dimensions) of weighted rows; zeros where nothing sets one apart."""
-        positions = np.asarray(weights @ self.vectors, dtype=np.float32) - self.offset
+        if weights.shape[0] == 1:
+            # SciPy would copy the vectors of all terms, to have them in the type of the weights.
+            products = np.asarray(weights.data, dtype=np.float32) @ self.vectors[weights.indices]
+            positions = products[np.newaxis] - self.offset
+        else:
+            positions = np.asarray(weights @ self.vectors, dtype=np.float32) - self.offset
         lengths = np.linalg.norm(positions, axis=1, keepdims=True)
         units: Float32Array = np.divide(positions, lengths, out=np.zeros_like(positions), where=lengths > 1e-9)
         return units

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -11,12 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from topic_model.arrays import Float32Array, FloatArray, IntArray, csr, write_array, write_json
+from topic_model.arrays import (
+    Float32Array,
+    FloatArray,
+    IntArray,
+    csr,
+    hash_of,
+    sha256_of,
+    write_array,
+    write_json,
+)
 from topic_model.artifact import Artifact, read_model, write_model
 from topic_model.campaigns import Campaign
 from topic_model.client_scope import ClientScope
 from topic_model.clusters import Clusters
 from topic_model.errors import ArtifactError, ArtifactMismatchError
+from topic_model.inverted_lists import InvertedLists, read_inverted_lists
+from topic_model.known_campaigns import KnownCampaigns, read_known_campaigns
 from topic_model.latent import LatentSpace
 from topic_model.model import TopicModel
 from topic_model.neighbours import CampaignIndex, CampaignVectors
@@ -26,6 +37,8 @@ from topic_model.text import Tokenizer, campaign_phrases
 from topic_model.weighting import TermWeights
 
 INDEX = "index"
+INDEX_FORMAT = 2
+VECTORS = ("theta.npy", "latent.npy", "weights_indptr.npy", "weights_indices.npy", "weights_values.npy")
 MAX_SHARED_TOPICS = 3
 MAX_SHARED_TERMS = 5
 MAX_RELATED_TERMS = 5
@@ -36,23 +49,13 @@ MIN_NEAREST = 0.5
 """Of the nearest neighbour's similarity. Below, words drawn at random do as well."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownCampaign:
-    """What an answer says of a neighbour."""
-
-    campaign_id: str
-    client_id: str | None
-    channel: str | None
-    name: str | None
-
-
 @dataclass(frozen=True)
 class LookupModel:
     """A topic model with the campaigns that it is asked about: neighbours, clusters and keywords in use."""
 
     model: TopicModel
     model_version: str
-    campaigns: Sequence[KnownCampaign]
+    campaigns: KnownCampaigns
     index: CampaignIndex
     term_weights: TermWeights
     latent: LatentSpace
@@ -78,18 +81,18 @@ class LookupModel:
         Raises:
             NoKnownTermsError: no term of the campaign is in the vocabulary.
         """
-        terms = tokenizer.campaign_terms(campaign)
+        phrases = campaign_phrases(campaign, self.model.text_settings)
+        terms = tokenizer.count_terms(phrases.keywords)
         theta = self.model.infer(terms)
         ids, counts = self.model.vocabulary.bow(terms)
         vectors = self._vectors(theta, ids, counts)
-        own_row = self._rows.get(campaign.campaign_id)
+        own_row = self.campaigns.row_of(campaign.campaign_id)
         number = k or self.settings.num_neighbours
         if only_client is None:
             found = self.index.nearest(vectors, number, own_row=own_row)
         else:
             found = self.scope.nearest(only_client, vectors, number, own_row=own_row)
         rows, similarities = found.rows[0], found.similarities[0]
-        phrases = campaign_phrases(campaign, self.model.text_settings)
         cluster = self.clusters.nearest(theta)
         return {
             **describe_fingerprint(self.model, theta),
@@ -105,7 +108,7 @@ class LookupModel:
                     theta,
                     rows,
                     similarities,
-                    own=self.recommender.ids_of(map(keyword_key, tokenizer.pipe(phrases.keywords))),
+                    own=set(map(keyword_key, tokenizer.pipe(phrases.keywords))),
                     excluded=exclusions(phrases.negatives, tokenizer),
                     number=self.settings.num_recommendations if num_recommendations is None else num_recommendations,
                     min_similarity=self.settings.min_evidence_similarity,
@@ -116,21 +119,12 @@ class LookupModel:
     @cached_property
     def scope(self) -> ClientScope:
         """The index of each client."""
-        return ClientScope([campaign.client_id for campaign in self.campaigns], self.index)
-
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        return {campaign.campaign_id: row for row, campaign in enumerate(self.campaigns)}
+        return ClientScope(self.campaigns.rows_of_client, self.index)
 
     def _vectors(self, theta: FloatArray, ids: IntArray, counts: IntArray) -> CampaignVectors:
         bag = csr(counts.astype(np.float64), ids, [0, len(ids)], len(self.model.vocabulary))
         weights = self.term_weights.rows(bag)
         return CampaignVectors(theta, weights, self.latent.project(weights)[0])
-
-    def vectors_of(self, row: int) -> CampaignVectors:
-        """What a campaign of the index is compared by."""
-        index = self.index
-        return CampaignVectors(index.theta[row].astype(np.float64), index.weights[row], index.latent[row])
 
     def similar(self, campaign: CampaignVectors, rows: IntArray, similarities: FloatArray) -> list[dict[str, Any]]:
         """Neighbours with what they share with a campaign.
@@ -267,10 +261,7 @@ def write_lookup_model(lookup: LookupModel, folder: Path, about: Mapping[str, An
     write_array(index / "average_length.npy", np.array([lookup.term_weights.average_length]))
     write_array(index / "term_vectors.npy", lookup.latent.vectors)
     write_array(index / "term_offset.npy", lookup.latent.offset)
-    write_json(
-        index / "campaigns.json",
-        {name: [getattr(campaign, name) for campaign in lookup.campaigns] for name in KnownCampaign.__slots__},
-    )
+    lookup.campaigns.write(index)
     write_array(index / "cluster_centres.npy", lookup.clusters.centres)
     write_array(index / "cluster_of_campaign.npy", lookup.clusters.assigned)
     write_json(
@@ -280,12 +271,7 @@ def write_lookup_model(lookup: LookupModel, folder: Path, about: Mapping[str, An
             for label, terms in zip(lookup.clusters.labels, lookup.clusters.terms, strict=True)
         ],
     )
-    table = lookup.keywords
-    write_json(index / "keywords.json", {"phrases": list(table.phrases), "keys": list(table.keys)})
-    write_array(index / "keywords_indptr.npy", table.indptr)
-    write_array(index / "keywords.npy", table.keywords.astype(np.int32))
-    write_array(index / "keyword_figures.npy", table.figures)
-    _write_csr(index, "keyword_terms", table.terms)
+    _write_keywords(lookup.keywords, index)
     facts = ("algorithm", "settings", "corpus_hash", "metrics")
     return write_model(
         lookup.model,
@@ -294,8 +280,39 @@ def write_lookup_model(lookup: LookupModel, folder: Path, about: Mapping[str, An
             **{name: about[name] for name in facts if name in about},
             "trained_model_version": lookup.model_version,
             "neighbour_settings": lookup.settings.model_dump(),
+            "index_format": INDEX_FORMAT,
+            "neighbour_index": _write_lists(lookup.index, index),
         },
     )
+
+
+def _write_keywords(table: KeywordTable, index: Path) -> None:
+    for name, texts in (("keyword_phrases", table.phrases), ("keyword_keys", table.keys)):
+        write_array(index / f"{name}.npy", texts.content)
+        write_array(index / f"{name}_starts.npy", texts.starts)
+    write_array(index / "keywords_indptr.npy", table.indptr)
+    write_array(index / "keywords.npy", table.keywords)
+    write_array(index / "keyword_figures.npy", table.figures)
+    write_array(index / "keyword_terms_indptr.npy", table.term_indptr)
+    write_array(index / "keyword_terms.npy", table.terms)
+    write_json(
+        index / "keyword_totals.json", {"most_clicks": table.most_clicks, "conversion_rate": table.conversion_rate}
+    )
+
+
+def _write_lists(index: CampaignIndex, folder: Path) -> dict[str, Any]:
+    """Write the inverted lists, where there are any; returns what the manifest says of how neighbours are searched."""
+    if index.lists is None:
+        return {"exact": True}
+    write_array(folder / "list_centres.npy", index.lists.centres)
+    write_array(folder / "list_of_campaign.npy", index.lists.list_of_campaign)
+    hashes = {f"{INDEX}/{name}": sha256_of(folder / name) for name in VECTORS}
+    return {"exact": False, "vectors_hash": _vectors_hash(hashes), **index.lists.facts()}
+
+
+def _vectors_hash(hashes: Mapping[str, str]) -> str:
+    """One hash over the vectors that the lists were made of and their recall was measured with."""
+    return hash_of("".join(hashes[f"{INDEX}/{name}"] for name in VECTORS).encode())
 
 
 def has_index(artifact: Artifact) -> bool:
@@ -311,27 +328,23 @@ def read_lookup_model(artifact: Artifact) -> LookupModel:
     """
     if not has_index(artifact):
         raise ArtifactError("the artifact has no neighbour index; deploy the one that build-neighbours wrote")
+    if (found := artifact.manifest.get("index_format")) != INDEX_FORMAT:
+        raise ArtifactError(
+            f"the neighbour index has format {found}, expected {INDEX_FORMAT}; build the neighbours again with this "
+            "version of topic-model"
+        )
     model = read_model(artifact)
     settings = NeighbourSettings.from_mapping(artifact.manifest["neighbour_settings"])
-    theta = artifact.array(f"{INDEX}/theta.npy")
-    columns = artifact.document(f"{INDEX}/campaigns.json")
-    names = KnownCampaign.__slots__
-    campaigns = [KnownCampaign(*values) for values in zip(*(columns[name] for name in names), strict=True)]
+    campaigns = read_known_campaigns(artifact, INDEX)
+    theta = _array(artifact, "theta")
     if theta.shape != (len(campaigns), model.num_topics):
         raise ArtifactMismatchError(
             f"the index has fingerprints of shape {theta.shape} for {len(campaigns)} campaigns, but the model "
             f"{model.num_topics} topics; deploy model and index of one training run"
         )
+    latent = _array(artifact, "latent")
     clusters = artifact.document(f"{INDEX}/clusters.json")
-    keywords = artifact.document(f"{INDEX}/keywords.json")
-    table = KeywordTable(
-        keywords["phrases"],
-        keywords["keys"],
-        artifact.array(f"{INDEX}/keywords_indptr.npy"),
-        artifact.array(f"{INDEX}/keywords.npy"),
-        artifact.array(f"{INDEX}/keyword_figures.npy"),
-        _read_csr(artifact, "keyword_terms", len(model.vocabulary)),
-    )
+    table = _read_keywords(artifact)
     return LookupModel(
         model,
         artifact.model_version,
@@ -339,18 +352,15 @@ def read_lookup_model(artifact: Artifact) -> LookupModel:
         CampaignIndex(
             theta,
             _read_csr(artifact, "weights", len(model.vocabulary)),
-            artifact.array(f"{INDEX}/latent.npy"),
+            latent,
             settings,
+            _read_lists(artifact, (len(campaigns), model.num_topics + latent.shape[1])),
         ),
-        TermWeights(
-            np.asarray(artifact.array(f"{INDEX}/idf.npy")), artifact.array(f"{INDEX}/average_length.npy").item()
-        ),
-        LatentSpace(
-            artifact.array(f"{INDEX}/term_vectors.npy"), np.asarray(artifact.array(f"{INDEX}/term_offset.npy"))
-        ),
+        TermWeights(_array(artifact, "idf"), _array(artifact, "average_length").item()),
+        LatentSpace(_array(artifact, "term_vectors"), _array(artifact, "term_offset")),
         Clusters(
-            np.asarray(artifact.array(f"{INDEX}/cluster_centres.npy")),
-            artifact.array(f"{INDEX}/cluster_of_campaign.npy"),
+            _array(artifact, "cluster_centres"),
+            _array(artifact, "cluster_of_campaign"),
             tuple(cluster["label"] for cluster in clusters),
             tuple(tuple(cluster["terms"]) for cluster in clusters),
         ),
@@ -360,6 +370,38 @@ def read_lookup_model(artifact: Artifact) -> LookupModel:
     )
 
 
+def _read_keywords(artifact: Artifact) -> KeywordTable:
+    totals = artifact.document(f"{INDEX}/keyword_totals.json")
+    return KeywordTable(
+        artifact.texts(f"{INDEX}/keyword_phrases"),
+        artifact.texts(f"{INDEX}/keyword_keys"),
+        _array(artifact, "keywords_indptr"),
+        _array(artifact, "keywords"),
+        _array(artifact, "keyword_figures"),
+        _array(artifact, "keyword_terms_indptr"),
+        _array(artifact, "keyword_terms"),
+        float(totals["most_clicks"]),
+        float(totals["conversion_rate"]),
+    )
+
+
+def _read_lists(artifact: Artifact, shape: tuple[int, int]) -> InvertedLists | None:
+    facts = artifact.manifest["neighbour_index"]
+    if facts.get("exact"):
+        return None
+    if (found := _vectors_hash(artifact.manifest["files"])) != facts.get("vectors_hash"):
+        raise ArtifactMismatchError(
+            f"the inverted lists were made for vectors of hash {str(facts.get('vectors_hash'))[:12]}, but those of the "
+            f"index have {found[:12]}; build the neighbours again"
+        )
+    return read_inverted_lists(_array(artifact, "list_centres"), _array(artifact, "list_of_campaign"), facts, shape)
+
+
+def _array(artifact: Artifact, name: str) -> Any:
+    # Not NumPy's memmap, each slice of which makes an object more; the pages are mapped all the same.
+    return np.asarray(artifact.array(f"{INDEX}/{name}.npy"))
+
+
 def _write_csr(folder: Path, name: str, matrix: Any) -> None:
     write_array(folder / f"{name}_indptr.npy", matrix.indptr.astype(np.int64))
     write_array(folder / f"{name}_indices.npy", matrix.indices.astype(np.int32))
@@ -367,7 +409,5 @@ def _write_csr(folder: Path, name: str, matrix: Any) -> None:
 
 
 def _read_csr(artifact: Artifact, name: str, n_columns: int) -> Any:
-    values, indices, indptr = (
-        np.asarray(artifact.array(f"{INDEX}/{name}_{part}.npy")) for part in ("values", "indices", "indptr")
-    )
+    values, indices, indptr = (_array(artifact, f"{name}_{part}") for part in ("values", "indices", "indptr"))
     return csr(values, indices, indptr, n_columns)

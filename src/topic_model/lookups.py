@@ -28,11 +28,12 @@ from topic_model.artifact import Artifact, pack, read_model
 from topic_model.bags import Bags, joined
 from topic_model.clusters import cluster_campaigns
 from topic_model.errors import ArtifactMismatchError, CorpusError
+from topic_model.known_campaigns import KnownCampaign, KnownCampaigns
 from topic_model.latent import fit_latent_space
-from topic_model.lookup_model import KnownCampaign, LookupModel, top_topics, write_lookup_model
+from topic_model.lookup_model import LookupModel, top_topics, write_lookup_model
 from topic_model.map_documents import map_documents
 from topic_model.model import TopicModel
-from topic_model.neighbours import CampaignIndex
+from topic_model.neighbours import CampaignIndex, with_lists
 from topic_model.prepared import known_bags, prepared_batches
 from topic_model.projection import MAX_POINTS, project
 from topic_model.published import CLUSTERS, SAME, TOPICS
@@ -67,13 +68,16 @@ def build_lookups(model_artifact: Artifact, prepared: Path, fingerprints: Path, 
     term_weights = TermWeights.of(counts)
     weights = term_weights.rows(counts).astype(np.float32)
     latent = fit_latent_space(weights, settings.latent_dimensions, settings.seed)
+    campaigns = KnownCampaigns.of(prepared_campaigns.campaigns)
+    index = CampaignIndex(theta, weights, latent.project(weights), settings)
+    index = with_lists(index, latent, campaigns.rows_of_client.values())
     tokenizer = Tokenizer(model.text_settings)
     table = build_keyword_table(files, ids, model.vocabulary, tokenizer)
     lookup = LookupModel(
         model,
         model_artifact.model_version,
-        prepared_campaigns.campaigns,
-        CampaignIndex(theta, weights, latent.project(weights), settings),
+        campaigns,
+        index,
         term_weights,
         latent,
         cluster_campaigns(theta, weights, model.vocabulary.terms, settings),
@@ -243,7 +247,7 @@ class Lookups:
             min_similarity=lookup.settings.min_evidence_similarity,
         )
         return {
-            "similar": lookup.similar(lookup.vectors_of(row), neighbours, similarities),
+            "similar": lookup.similar(lookup.index.vectors(row), neighbours, similarities),
             "recommendations": list(map(recommendation_record, recommendations)),
         }
 

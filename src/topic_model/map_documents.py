@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 
 from topic_model.arrays import FloatArray, IntArray
-from topic_model.lookup_model import KnownCampaign
+from topic_model.known_campaigns import KnownCampaign
 from topic_model.published import map_name
 from topic_model.search_documents import bounded
 

@@ -14,7 +14,8 @@ Topics and company find campaigns that say the same in other words, terms keep a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -23,9 +24,12 @@ import numpy as np
 
 from topic_model.arrays import Float32Array, FloatArray, IntArray
 from topic_model.errors import ArtifactMismatchError
+from topic_model.inverted_lists import MAX_NUMBER, InvertedLists, build_inverted_lists
+from topic_model.latent import LatentSpace
 from topic_model.settings import NeighbourSettings
 
-# Up to here all pairs are compared; above, shortlists are (recall and time: benchmarks/neighbours.py).
+# Up to here a campaign is compared with every other, which takes a millisecond; above, shortlists are compared (recall
+# and time: benchmarks/neighbours.py), and fresh campaigns are searched in inverted lists.
 EXACT_LIMIT = 5_000
 _BLOCK = 512
 _HEAVY_TERMS = 32
@@ -88,13 +92,15 @@ class CampaignIndex:
     """What neighbours are searched in.
 
     ``theta`` of shape (n_campaigns, K), rows summing to 1; ``weights`` a CSR matrix of shape (n_campaigns, n_terms) of
-    BM25 rows of unit length; ``latent`` of shape (n_campaigns, n_dimensions), rows of unit length or zero.
+    BM25 rows of unit length; ``latent`` of shape (n_campaigns, n_dimensions), rows of unit length or zero. ``lists``
+    are what fresh campaigns are searched in; None where they are compared with everyone.
     """
 
     theta: Float32Array
     weights: Any
     latent: Float32Array
     settings: NeighbourSettings
+    lists: InvertedLists | None = None
 
     def __post_init__(self) -> None:
         rows = (self.theta.shape[0], self.weights.shape[0], self.latent.shape[0])
@@ -117,18 +123,66 @@ class CampaignIndex:
         """The shares that the similarity of this index has."""
         return Blend.of(self.settings, self.latent.shape[1])
 
-    def nearest(self, campaign: CampaignVectors, number: int, *, own_row: int | None = None) -> Neighbours:
-        """Neighbours of one campaign, fresh or known, compared with every campaign of the index but ``own_row``."""
+    def vectors(self, row: int) -> CampaignVectors:
+        """What a campaign of the index is compared by."""
+        return CampaignVectors(self.theta[row].astype(np.float64), self.weights[row], self.latent[row])
+
+    def places(self, rows: slice) -> Float32Array:
+        """Topics and latent space as one space, of shape (n_rows, K + n_dimensions): the inner product is their part
+        of the similarity."""
+        parts = (np.sqrt(self.blend.topics) * self.roots[rows], np.sqrt(self.blend.latent) * self.latent[rows])
+        return np.ascontiguousarray(np.hstack(parts), dtype=np.float32)
+
+    def nearest(
+        self, campaign: CampaignVectors, number: int, *, own_row: int | None = None, within: slice | None = None
+    ) -> Neighbours:
+        """Neighbours of one campaign, fresh or known, among all campaigns but ``own_row``, or ``within`` some rows.
+
+        By the inverted lists, where there are any for these rows and ``number`` is not above
+        :data:`~topic_model.inverted_lists.MAX_NUMBER`; else every campaign is compared.
+        """
         if campaign.theta.shape[0] != self.theta.shape[1]:
             raise ArtifactMismatchError(
                 f"the index has {self.theta.shape[1]} topics but the fingerprint {campaign.theta.shape[0]}; "
                 "deploy model and index of one training run"
             )
-        topic = self.roots @ np.sqrt(campaign.theta).astype(np.float32)
-        # Dense: a fifth of the sparse product's time.
-        overlap = self.weights @ campaign.weights.toarray().ravel().astype(np.float32)
-        similarity = self.blend.similarity(topic, self.latent @ campaign.latent, overlap)
-        return self._ranked([np.arange(len(self))], [similarity], number, [own_row])
+        rows = slice(0, len(self)) if within is None else within
+        root = np.sqrt(campaign.theta).astype(np.float32)
+        candidates = None
+        if self.lists is not None and number <= MAX_NUMBER:
+            parts = (np.sqrt(self.blend.topics) * root, np.sqrt(self.blend.latent) * campaign.latent)
+            candidates = self.lists.candidates(np.concatenate(parts, dtype=np.float32), rows)
+        if candidates is None:
+            candidates = np.arange(rows.start, rows.stop)
+        similarities = self._similarities(campaign, root, candidates, number, own_row)
+        return self._ranked([candidates], [similarities], number, [own_row])
+
+    def _similarities(
+        self, campaign: CampaignVectors, root: Float32Array, rows: IntArray, number: int, own_row: int | None
+    ) -> FloatArray:
+        """Of some rows: below 0 for those that are not among the nearest."""
+        from topic_model.kernels.similarity import blend_rows
+
+        terms = np.zeros(self.weights.shape[1], dtype=np.float32)
+        terms[campaign.weights.indices] = campaign.weights.data
+        company = np.ascontiguousarray(campaign.latent, dtype=np.float32)
+        shares = np.array([self.blend.topics, self.blend.latent, self.blend.terms])
+        similarities = np.empty(len(rows))
+        least, own = self.settings.min_similarity, -1 if own_row is None else own_row
+        blend_rows(rows, own, root, company, terms, *self._arrays, shares, least, number, similarities)
+        return np.asarray(np.round(np.minimum(similarities, 1), 6), dtype=np.float64)
+
+    @cached_property
+    def _arrays(self) -> tuple[Float32Array, Float32Array, IntArray, Any, Float32Array]:
+        """Roots, latent space and the sparse rows' three arrays, of the types that the kernel takes."""
+        weights = self.weights
+        return (
+            np.ascontiguousarray(self.roots),
+            np.ascontiguousarray(self.latent, dtype=np.float32),
+            np.ascontiguousarray(weights.indptr, dtype=np.int64),
+            np.ascontiguousarray(weights.indices, dtype=np.int32),
+            np.ascontiguousarray(weights.data, dtype=np.float32),
+        )
 
     def all_nearest(self, number: int, *, exact: bool | None = None) -> Neighbours:
         """Neighbours of every campaign of the index, itself left out; ``exact`` says whether by all pairs."""
@@ -207,8 +261,7 @@ class CampaignIndex:
         """
         import faiss
 
-        parts = [np.sqrt(self.blend.topics) * self.roots, np.sqrt(self.blend.latent) * self.latent]
-        vectors = np.ascontiguousarray(np.hstack(parts), dtype=np.float32)
+        vectors = self.places(slice(0, len(self)))
         every = faiss.IndexFlatIP(vectors.shape[1])
         if len(self) <= FLAT_LIMIT:
             every.add(vectors)
@@ -247,3 +300,14 @@ class CampaignIndex:
         dense[indices[own]] = 0
         totals = np.concatenate(([0.0], np.cumsum(products)))
         return np.asarray(totals[ends] - totals[ends - lengths], dtype=np.float64)
+
+
+def with_lists(index: CampaignIndex, space: LatentSpace, parts: Iterable[slice]) -> CampaignIndex:
+    """The index with inverted lists for fresh campaigns, where it has more than :data:`EXACT_LIMIT` campaigns.
+
+    ``parts`` are consecutive rows that are searched by themselves, those of a client each.
+    """
+    if len(index) <= EXACT_LIMIT:
+        return index
+    large = [rows for rows in parts if EXACT_LIMIT < rows.stop - rows.start < len(index)]
+    return replace(index, lists=build_inverted_lists(index, space, large))

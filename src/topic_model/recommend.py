@@ -17,9 +17,8 @@ A campaign's own keywords, in whatever wording, and what its negative keywords e
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from topic_model.arrays import Float32Array, FloatArray, IntArray, csr, joined_ranges
+from topic_model.arrays import Float32Array, FloatArray, IntArray, joined_ranges
 from topic_model.bags import Int32Array, pointers
 from topic_model.corpus import Vocabulary
 from topic_model.model import TopicModel
 from topic_model.prepared import MERGE_TEXTS, list_lengths, prepared_batches
 from topic_model.text import Tokenizer
+from topic_model.texts import Texts
 
 FIGURES = ("clicks", "conversions", "cost")
 _FIGURE_COLUMNS = tuple(f"keyword_{name}" for name in FIGURES)
@@ -57,31 +57,22 @@ class Recommendation:
 class KeywordTable:
     """Which campaign uses which keyword, with what result.
 
-    ``indptr`` (n_campaigns + 1), ``keywords`` (uses): compressed sparse rows of keyword ids, ascending in a row;
-    ``figures`` (uses, 3): clicks, conversions, cost, NaN where the export has none; ``terms`` is CSR of shape
-    (n_keywords, n_terms) and holds 1 where a keyword has a known term.
+    ``phrases`` and ``keys`` are the keywords' wordings and sorted terms, by ascending key. ``indptr`` (n_campaigns + 1)
+    and ``keywords`` (uses) are compressed sparse rows of keyword ids, ascending in a row; ``figures`` (uses, 3):
+    clicks, conversions, cost, NaN where the export has none. ``term_indptr`` (n_keywords + 1) and ``terms`` are the
+    known terms of each keyword. ``most_clicks`` are those of one keyword in one campaign, ``conversion_rate`` the
+    conversions a unit of cost over all uses.
     """
 
-    phrases: Sequence[str]
-    keys: Sequence[str]
+    phrases: Texts
+    keys: Texts
     indptr: IntArray
-    keywords: IntArray
+    keywords: Int32Array
     figures: Float32Array
-    terms: Any
-
-    @cached_property
-    def ids(self) -> dict[str, int]:
-        """Keyword id by key; a key is the keyword's sorted terms."""
-        return {key: position for position, key in enumerate(self.keys)}
-
-    @cached_property
-    def totals(self) -> tuple[float, float]:
-        """The most clicks of one keyword in one campaign, and the conversions a unit of cost over all uses."""
-        clicks, conversions, cost = (self.figures[:, column].astype(np.float64) for column in range(3))
-        most = float(np.nanmax(clicks)) if np.isfinite(clicks).any() else 0.0
-        both = np.isfinite(conversions) & np.isfinite(cost)
-        spent = float(cost[both].sum())
-        return most, float(conversions[both].sum()) / spent if spent > 0 else 0.0
+    term_indptr: IntArray
+    terms: Int32Array
+    most_clicks: float
+    conversion_rate: float
 
 
 def keyword_key(terms: Iterable[str]) -> str:
@@ -111,7 +102,7 @@ def build_keyword_table(
         wanted = batch.rows >= 0
         lengths[batch.rows[wanted]] = np.diff(indptr)[wanted]
     indptr = pointers(lengths)
-    keyword_ids = np.empty(int(indptr[-1]), dtype=np.int64)
+    keyword_ids = np.empty(int(indptr[-1]), dtype=np.int32)
     all_figures = np.empty((int(indptr[-1]), len(FIGURES)), dtype=np.float32)
     for batch in batches:
         wanted = batch.rows >= 0
@@ -120,7 +111,15 @@ def build_keyword_table(
         places = joined_ranges(indptr[batch.rows[wanted]], np.diff(own_indptr)[wanted])
         keyword_ids[places] = own_keywords
         all_figures[places] = own_figures
-    return KeywordTable(phrases, ordered, indptr, keyword_ids, all_figures, _keyword_terms(ordered, vocabulary))
+    return KeywordTable(
+        Texts.of(phrases),
+        Texts.of(ordered),
+        indptr,
+        keyword_ids,
+        all_figures,
+        *_keyword_terms(ordered, vocabulary),
+        *_totals(all_figures),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +236,22 @@ def _summed_uses(
     return indptr, keywords[starts], summed
 
 
-def _keyword_terms(keys: Sequence[str], vocabulary: Vocabulary) -> Any:
-    indices: list[int] = []
+def _keyword_terms(keys: Sequence[str], vocabulary: Vocabulary) -> tuple[IntArray, Int32Array]:
+    terms: list[int] = []
     indptr = [0]
     for key in keys:
-        indices += [vocabulary.ids[term] for term in key.split(" ") if term in vocabulary.ids]
-        indptr.append(len(indices))
-    return csr(np.ones(len(indices), dtype=np.float32), np.array(indices, dtype=np.int32), indptr, len(vocabulary))
+        terms += [vocabulary.ids[term] for term in key.split(" ") if term in vocabulary.ids]
+        indptr.append(len(terms))
+    return np.array(indptr, dtype=np.int64), np.array(terms, dtype=np.int32)
+
+
+def _totals(figures: Float32Array) -> tuple[float, float]:
+    """The most clicks of one use, and the conversions a unit of cost over all uses; 0 where no use has them."""
+    clicks, conversions, cost = (figures[:, column].astype(np.float64) for column in range(3))
+    most = float(np.nanmax(clicks)) if np.isfinite(clicks).any() else 0.0
+    both = np.isfinite(conversions) & np.isfinite(cost)
+    spent = float(cost[both].sum())
+    return most, float(conversions[both].sum()) / spent if spent > 0 else 0.0
 
 
 def exclusions(negatives: Iterable[str], tokenizer: Tokenizer) -> list[frozenset[str]]:
@@ -272,14 +280,9 @@ class Recommender:
         # lift[w] @ theta = sum_k theta_k beta_kw / p(w), of shape (n_terms, K)
         self._lift = np.ascontiguousarray((model.beta / np.maximum(marginal, 1e-12)).T, dtype=np.float32)
 
-    def own_keywords(self, row: int) -> IntArray:
+    def own_keywords(self, row: int) -> Int32Array:
         """Keyword ids that a campaign of the index uses."""
         return self._table.keywords[self._table.indptr[row] : self._table.indptr[row + 1]]
-
-    def ids_of(self, keys: Iterable[str]) -> IntArray:
-        """Keyword ids of keys; unknown ones are left out."""
-        known = {self._table.ids[key] for key in keys if key in self._table.ids}
-        return np.array(sorted(known), dtype=np.int64)
 
     def recommend(
         self,
@@ -287,16 +290,16 @@ class Recommender:
         neighbours: IntArray,
         similarities: FloatArray,
         *,
-        own: IntArray,
+        own: Int32Array | Collection[str],
         excluded: Sequence[frozenset[str]],
         number: int,
         min_similarity: float = 0.0,
     ) -> list[Recommendation]:
         """At most ``number`` keywords that the neighbours use and the campaign lacks, best first.
 
-        ``neighbours`` are rows of the table, ``own`` the campaign's keyword ids, ``excluded`` what its negative
-        keywords exclude: see :func:`exclusions`. Neighbours below ``min_similarity`` have no say: a weak neighbour is
-        shown, but what it bids on is no advice.
+        ``neighbours`` are rows of the table, ``own`` the campaign's keyword ids, or the keys of a fresh one's keywords,
+        ``excluded`` what its negative keywords exclude: see :func:`exclusions`. Neighbours below ``min_similarity``
+        have no say: a weak neighbour is shown, but what it bids on is no advice.
         """
         strong = similarities >= min_similarity
         neighbours, similarities = neighbours[strong], similarities[strong]
@@ -318,15 +321,22 @@ class Recommender:
             * self._demand(clicks)
             * self._efficiency(conversions, cost)
         )
-        lacking = np.flatnonzero((summed > 0) & ~np.isin(keywords, own))
+        lacking = np.flatnonzero(summed > 0)
+        # Few keywords are looked at before enough are found: a fresh campaign's are told by their keys, one by one.
+        own_keys: Collection[str] = ()
+        if isinstance(own, np.ndarray):
+            lacking = lacking[~np.isin(keywords[lacking], own)]
+        else:
+            own_keys = own
         chosen: list[Recommendation] = []
         for best in lacking[np.lexsort((keywords[lacking], -np.round(score[lacking], 9)))]:
             keyword = int(keywords[best])
-            if _is_excluded(table.phrases[keyword], table.keys[keyword], excluded):
+            key, phrase = table.keys[keyword], table.phrases[keyword]
+            if key in own_keys or _is_excluded(phrase, key, excluded):
                 continue
             chosen.append(
                 Recommendation(
-                    table.phrases[keyword],
+                    phrase,
                     round(float(score[best]), 6),
                     int(campaigns[best]),
                     round(float(summed[best]) / int(campaigns[best]), 6),
@@ -337,26 +347,26 @@ class Recommender:
                 break
         return chosen
 
-    def _fit(self, theta: FloatArray, keywords: IntArray) -> FloatArray:
-        terms = self._table.terms
-        starts = terms.indptr[keywords]
-        lengths = terms.indptr[keywords + 1] - starts
-        distinct, place = np.unique(terms.indices[joined_ranges(starts, lengths)], return_inverse=True)
-        lift = (self._lift[distinct] @ theta)[place]
+    def _fit(self, theta: FloatArray, keywords: Int32Array) -> FloatArray:
+        table = self._table
+        starts = table.term_indptr[keywords]
+        lengths = table.term_indptr[keywords + 1] - starts
+        distinct, place = np.unique(table.terms[joined_ranges(starts, lengths)], return_inverse=True)
+        lift = (self._lift[distinct] @ theta.astype(np.float32))[place]
         sums = np.bincount(np.repeat(np.arange(len(keywords)), lengths), lift, minlength=len(keywords))
         mean = sums / np.maximum(lengths, 1)
         # A keyword without a known term says nothing for or against.
         return np.asarray(np.where(lengths > 0, mean / (1 + mean), 0.5), dtype=np.float64)
 
     def _demand(self, clicks: FloatArray) -> FloatArray:
-        most = self._table.totals[0]
+        most = self._table.most_clicks
         if most <= 0:
             return np.full(len(clicks), 0.875)
         share = np.minimum(np.log1p(clicks) / np.log1p(most), 1)
         return np.asarray(np.where(np.isfinite(clicks), 0.75 + 0.25 * share, 0.875), dtype=np.float64)
 
     def _efficiency(self, conversions: FloatArray, cost: FloatArray) -> FloatArray:
-        average = self._table.totals[1]
+        average = self._table.conversion_rate
         if average <= 0:
             return np.full(len(cost), 0.5)
         relative = (conversions + 1) / (cost + 1 / average) / average

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from topic_model.lookup_model import KnownCampaign
+from topic_model.known_campaigns import KnownCampaign
 from topic_model.published import directory_name, search_name, searchable
 from topic_model.recommend import KeywordTable
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.preprocessing import normalize
 
 from topic_model.arrays import FloatArray
 
@@ -44,7 +43,7 @@ class TermWeights:
         damping = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * lengths)
         damping = np.repeat(damping, np.diff(weights.indptr))
         weights.data *= (SATURATION + 1) / (weights.data + damping) * self.idf[weights.indices]
-        return normalize(weights, copy=False)
+        return _unit_rows(weights)
 
 
 def inverse_document_frequency(counts: Any) -> FloatArray:
@@ -61,4 +60,12 @@ def tf_idf(counts: Any, idf: FloatArray | None = None) -> Any:
     weights = counts.astype(np.float64, copy=True)
     weights.data = 1 + np.log(weights.data)
     weights.data *= (inverse_document_frequency(counts) if idf is None else idf)[weights.indices]
-    return normalize(weights, copy=False)
+    return _unit_rows(weights)
+
+
+def _unit_rows(weights: Any) -> Any:
+    """The rows of a CSR matrix over their Euclidean lengths, in place; empty ones stay empty."""
+    sizes = np.diff(weights.indptr)
+    squares = np.bincount(np.repeat(np.arange(len(sizes)), sizes), weights.data**2, minlength=len(sizes))
+    weights.data /= np.repeat(np.sqrt(np.maximum(squares, 1e-300)), sizes)
+    return weights

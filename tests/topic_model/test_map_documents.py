@@ -11,7 +11,7 @@ import pytest
 
 from tests.topic_model.conftest import Chain
 from topic_model import map_documents, search_documents
-from topic_model.lookup_model import KnownCampaign
+from topic_model.known_campaigns import KnownCampaign
 from topic_model.published import is_document_name, map_name
 
 COLUMNS = ("campaign_id", "name", "x", "y", "cluster")

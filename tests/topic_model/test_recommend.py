@@ -50,7 +50,7 @@ def _recommend(
         np.array(theta),
         np.array(neighbours, dtype=np.int64),
         np.array(similarities),
-        own=recommender.ids_of(keyword_key(TOKENIZER.terms(phrase)) for phrase in own),
+        own={keyword_key(TOKENIZER.terms(phrase)) for phrase in own},
         excluded=exclusions(negatives, TOKENIZER),
         number=number,
     )
