@@ -21,7 +21,8 @@ function discOf(radius) {
       if (cover) pixels.push([x, y, cover]);
     }
   }
-  return { reach, pixels };
+  // Pixels that a disc covers wholly are written, and only its edge is mixed with what is below.
+  return { reach, whole: pixels.filter(([, , cover]) => cover === 256), edge: pixels.filter(([, , cover]) => cover < 256) };
 }
 
 /** Discs on a canvas of `width` by `height` pixels of the screen. */
@@ -41,10 +42,9 @@ export class Discs {
       this.pixels = new Uint32Array(this.image.data.buffer);
     }
     Object.assign(this, { width, height, radius, disc, across });
-    const count = disc.pixels.length;
-    this.offsets = Int32Array.from(disc.pixels, ([x, y]) => y * across + x);
-    this.covers = Int32Array.from(disc.pixels, ([, , cover]) => cover);
-    this.count = count;
+    this.whole = Int32Array.from(disc.whole, ([x, y]) => y * across + x);
+    this.edge = Int32Array.from(disc.edge, ([x, y]) => y * across + x);
+    this.covers = Int32Array.from(disc.edge, ([, , cover]) => cover);
     this.pixels.fill(paper);
   }
 
@@ -52,12 +52,12 @@ export class Discs {
   add(x, y, colour) {
     const column = Math.round(x), row = Math.round(y);
     if (column < 0 || row < 0 || column >= this.width || row >= this.height) return;
-    const { pixels, offsets, covers, count, disc } = this;
+    const { pixels, whole, edge, covers, disc } = this;
     const centre = (row + disc.reach) * this.across + column + disc.reach;
     const redBlue = colour & 0xff00ff, green = colour & 0x00ff00;
-    for (let k = 0; k < count; k++) {
-      const at = centre + offsets[k], cover = covers[k];
-      if (cover === 256) { pixels[at] = colour; continue; }
+    for (let k = 0; k < whole.length; k++) pixels[centre + whole[k]] = colour;
+    for (let k = 0; k < edge.length; k++) {
+      const at = centre + edge[k], cover = covers[k];
       const under = pixels[at];
       const underRedBlue = under & 0xff00ff, underGreen = under & 0x00ff00;
       pixels[at] = BASE

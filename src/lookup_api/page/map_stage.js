@@ -8,6 +8,8 @@ const MARGIN = 28;
 const MOST_ZOOM = 60;
 const REACH = 14;
 const STEP = 60;
+const SLOW_MILLISECONDS = 7; // of the 16.7 that a frame has
+const REST_MILLISECONDS = 150;
 
 /** The colours of the page as it looks now. */
 function colourOf(name) {
@@ -33,7 +35,7 @@ export function mapStage(points, acts, signal) {
   const discs = new Discs(plot), pen = top.getContext("2d");
   const view = { scale: 1, left: 0, top: 0 };
   let width = 0, height = 0, ratio = 1, hovered = -1, marked = -1, lit = -1, crosshair = false, waiting = false;
-  let colours = {};
+  let colours = {}, sharpMilliseconds = 0, coarse = false, resting = 0;
 
   const span = () => Math.min(width, height) - 2 * MARGIN;
   // The unit square keeps its shape where the stage is about square, and is stretched to at most twice its width.
@@ -55,11 +57,15 @@ export function mapStage(points, acts, signal) {
 
   function draw() {
     const began = performance.now();
-    discs.begin(plot.width, plot.height, Math.round(radius() * ratio * 4) / 4, colours.paper);
+    // Where fine screens make drawing slow, what moves is drawn coarsely, and sharply once it rests.
+    const fine = coarse ? 1 : ratio;
+    const [wide, high] = [Math.round(width * fine), Math.round(height * fine)];
+    if (plot.width !== wide || plot.height !== high) Object.assign(plot, { width: wide, height: high });
+    discs.begin(wide, high, Math.round(radius() * fine * 4) / 4, colours.paper);
     const { cluster } = points;
-    const [fx, fy] = [(spanAcross() / SCALE) * view.scale * ratio, (spanDown() / SCALE) * view.scale * ratio];
-    const left = (((width - spanAcross()) / 2) * view.scale + view.left) * ratio;
-    const bottom = (((height + spanDown()) / 2) * view.scale + view.top) * ratio;
+    const [fx, fy] = [(spanAcross() / SCALE) * view.scale * fine, (spanDown() / SCALE) * view.scale * fine];
+    const left = (((width - spanAcross()) / 2) * view.scale + view.left) * fine;
+    const bottom = (((height + spanDown()) / 2) * view.scale + view.top) * fine;
     // What is not lit lies below what is.
     for (const above of lit < 0 ? [true] : [false, true]) {
       const palette = above ? colours.bright : colours.faint;
@@ -70,7 +76,9 @@ export function mapStage(points, acts, signal) {
     }
     discs.end();
     drawRings();
-    stage.dataset.milliseconds = (performance.now() - began).toFixed(2);
+    const milliseconds = performance.now() - began;
+    if (!coarse) sharpMilliseconds = milliseconds;
+    stage.dataset.milliseconds = milliseconds.toFixed(2);
   }
 
   function drawRings() {
@@ -109,10 +117,7 @@ export function mapStage(points, acts, signal) {
     // What was in the middle stays there.
     if (width) { view.left += ((wide - width) / 2) * view.scale; view.top += ((high - height) / 2) * view.scale; }
     [width, height] = [wide, high];
-    for (const canvas of [plot, top]) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-    }
+    Object.assign(top, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
     settle();
   }
 
@@ -124,15 +129,24 @@ export function mapStage(points, acts, signal) {
     redraw();
   }
 
+  /** What is about to be drawn moves. */
+  function moving() {
+    coarse = ratio > 1 && (coarse || sharpMilliseconds > SLOW_MILLISECONDS);
+    clearTimeout(resting);
+    if (coarse) resting = setTimeout(() => { coarse = false; redraw(); }, REST_MILLISECONDS);
+  }
+
   function zoom(factor, x = width / 2, y = height / 2) {
     const scale = Math.min(MOST_ZOOM, Math.max(1, view.scale * factor));
     view.left = x - ((x - view.left) * scale) / view.scale;
     view.top = y - ((y - view.top) * scale) / view.scale;
     view.scale = scale;
+    moving();
     settle();
   }
 
   function move(dx, dy) {
+    moving();
     view.left += dx;
     view.top += dy;
     settle();
