@@ -22,7 +22,7 @@ from moto.apigateway.responses import APIGatewayResponse
 from local_aws import apigateway_ids, apigateway_import, apigateway_plans, apigateway_stages
 from local_aws.apigateway_calls import Gateway
 from local_aws.apigateway_records import record
-from local_aws.apigateway_requests import request_of
+from local_aws.apigateway_requests import LARGEST_BODY, request_of
 from local_aws.config import LocalConfig
 from local_aws.http_server import Environ, Headers, WsgiApp
 from local_aws.request_names import service_of
@@ -173,9 +173,8 @@ def _usage(gateway: Gateway, plan: Any, key: str | None, first: dt.date, last: d
 
 
 def _update_usage(environ: Environ, gateway: Gateway, plan: Any, key: str | None) -> tuple[int, dict[str, Any]]:
-    length = int(environ.get("CONTENT_LENGTH") or 0)
     try:
-        operations = json.loads(environ["wsgi.input"].read(length) or b"{}").get("patchOperations") or []
+        operations = json.loads(environ["wsgi.input"].read(LARGEST_BODY) or b"{}").get("patchOperations") or []
         remaining = [int(one["value"]) for one in operations if one["path"] == "/remaining" and one["op"] == "replace"]
     except (ValueError, KeyError, TypeError, AttributeError):
         remaining = []

@@ -20,6 +20,7 @@ from local_aws.apigateway_cache import Answer
 from local_aws.apigateway_calls import Call
 from local_aws.cloudwatch_store import MetricKey
 from local_aws.config import LocalConfig
+from local_aws.log_lines import write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,4 @@ def _write(config: LocalConfig, destination: str, line: str) -> None:
     if group not in backend.groups:
         logger.warning("access log: there is no log group %s", group)
         return
-    if _STREAM not in backend.groups[group].streams:
-        backend.create_log_stream(group, _STREAM)
-    moment = int(time.time() * 1000)
-    backend.put_log_events(group, _STREAM, [{"timestamp": moment, "message": line}])
+    write_lines(backend, group, _STREAM, [line])

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from local_aws.http_server import Environ
+from local_aws.apigateway_answers import RefusedError
+from local_aws.http_server import BodyReader, Environ
 
 LARGEST_BODY = 10 * 1024 * 1024  # bytes
 _KEPT_BACK = frozenset({"Connection", "Content-Length"})
@@ -59,15 +60,19 @@ class StageRequest:
         }
 
     def body(self) -> bytes | None:
-        """The body; None where it is too large, and is not read."""
-        length = int(self.environ.get("CONTENT_LENGTH") or 0)
-        if length > LARGEST_BODY:
-            return None
+        """The body; None where it is too large, and is not read.
+
+        Raises:
+            RefusedError: 400, where its chunks are none.
+        """
         source = self.environ["wsgi.input"]
-        if self.environ.get("wsgi.input_terminated"):  # chunked
-            body = bytes(source.read(LARGEST_BODY + 1))
-            return None if len(body) > LARGEST_BODY else body
-        return bytes(source.read(length)) if length else b""
+        if isinstance(source, BodyReader) and source.left > LARGEST_BODY:
+            return None
+        try:
+            body = bytes(source.read(LARGEST_BODY + 1))  # a chunked one tells its length only when it is read
+        except OSError as error:
+            raise RefusedError("BAD_REQUEST_BODY", "Bad Request", f"the body breaks off: {error}") from error
+        return None if len(body) > LARGEST_BODY else body
 
     def context(self) -> dict[str, Any]:
         """``$context``, flat, as far as it is known before the method is."""

@@ -29,6 +29,7 @@ from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import LambdaFunction
 
 from local_aws.config import LocalConfig
+from local_aws.log_lines import write_lines
 from local_aws.runner import Container, PlainProcess, Runner, release_runner, shared_runner
 from local_aws.saved_state import now
 
@@ -282,11 +283,7 @@ class FunctionPool:
     def _save_log(function: Any, process: FunctionProcess, log: str) -> None:
         backend, group = function.logs_backend, function.logs_group_name
         backend.ensure_log_group(group)
-        if process.stream not in backend.groups[group].streams:
-            backend.create_log_stream(group, process.stream)
-        moment = int(time.time() * 1000)
-        events = [{"timestamp": moment, "message": line} for line in log.splitlines() if line]
-        backend.put_log_events(group, process.stream, events)
+        write_lines(backend, group, process.stream, [line for line in log.splitlines() if line])
 
     def _reap(self) -> None:
         """Ends processes that were idle for minutes."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
+import socket
 import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -542,6 +544,34 @@ def test_a_body_beyond_ten_megabytes_is_413(new_api: Callable[..., Api]) -> None
     assert (response.status_code, response.json()) == (413, {"message": "Request Too Long"})
 
 
+def test_odd_requests_are_answered(new_api: Callable[..., Api]) -> None:
+    """Lengths that are none, chunked bodies, bytes that are no text, endless lists: an answer, and no 500."""
+    api = new_api()
+    start = f"/restapis/{api.id}/test/_user_request_"
+    json_key = f"host: 127.0.0.1\r\nx-api-key: {api.key}\r\nconnection: close\r\n"
+    requests: list[tuple[str, bytes, int]] = [
+        (f"POST {start}/words HTTP/1.1\r\ncontent-length: many\r\n{json_key}", b"", 400),
+        (f"POST {start}/words HTTP/1.1\r\ncontent-length: -5\r\n{json_key}", b"", 400),
+        (
+            f"POST {start}/words HTTP/1.1\r\ntransfer-encoding: chunked\r\n{json_key}",
+            b'd\r\n{"words": []}\r\n0\r\n\r\n',
+            200,
+        ),
+        (f"POST {start}/words HTTP/1.1\r\ntransfer-encoding: chunked\r\n{json_key}", b"one\r\n", 400),
+        (f"GET {start}/things/%ff%00%zz?k=%ff&%00=1;2 HTTP/1.1\r\nx-odd: \xff\r\n{json_key}", b"", 200),
+        (f"GET {start}//things//a HTTP/1.1\r\n{json_key}", b"", 200),
+        (f"GET {start} HTTP/1.1\r\n{json_key}", b"", 403),
+    ]
+    for head, body, status in requests:
+        with socket.create_connection(("127.0.0.1", api.config.port), timeout=20) as connection:
+            connection.sendall(head.encode("latin-1") + b"\r\n" + body)
+            answer = connection.makefile("rb").readline().decode()
+        assert answer.split(" ")[1] == str(status), (head, answer)
+    endless = json.dumps({"words": [1] * 1_000_000}).encode()
+    refused = api.client.post(api.url("/words"), content=endless, headers={"x-api-key": api.key})
+    assert refused.status_code == 400 and "array is too long" in refused.text
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [("/canarySettings/percentTraffic", "101"), ("/deploymentId", "none"), ("/*/*/caching/ttlInSeconds", "3601"),
@@ -626,3 +656,12 @@ def test_a_refusal_costs_no_token_elsewhere() -> None:
 def test_a_quotas_period_begins_on_its_day(period: str, offset: int, day: str, start: str) -> None:
     """UTC days; weeks from Sunday, months from the first, moved by the offset."""
     assert period_start(dt.date.fromisoformat(day), period, offset).isoformat() == start
+
+
+def test_many_requests_at_once_share_a_functions_processes(new_api: Callable[..., Api]) -> None:
+    """Sixty at once are all answered, by eight processes at most: the rest wait for a turn."""
+    api = new_api()
+    with ThreadPoolExecutor(60) as pool:
+        answers = list(pool.map(lambda _: told(api.get("/open", None)), range(60)))
+    assert len({answer["call"].partition("-")[0] for answer in answers}) <= 8
+    assert len({answer["call"] for answer in answers}) == 60
