@@ -92,7 +92,9 @@ def packaged_template(
         raise TemplateError(f"the template has no resource {sorted(missing)}; the lookup API cannot be put into it")
     if resources[API]["Properties"].get("Body") != INCLUDE:
         raise TemplateError(f"the Body of {API} is not {orjson.dumps(INCLUDE).decode()}; the document has no place")
-    resources[API]["Properties"]["Body"] = document
+    # An import may name the API after its title, and the alarms are on the name.
+    info = {**document["info"], "title": resources[API]["Properties"]["Name"]}
+    resources[API]["Properties"]["Body"] = {**document, "info": info}
     # What a version snapshots: code and configuration, the part of which that is parameters' values is not known here.
     version = _digest(code, orjson.dumps(resources[FUNCTION]["Properties"]), orjson.dumps(made.get("Mappings")))
     deployment = _digest(orjson.dumps(document, option=orjson.OPT_SORT_KEYS))

@@ -67,7 +67,8 @@ def test_the_packaged_template_is_what_cloudformation_takes() -> None:
     assert len(made["Resources"]) <= 500
     assert len(made["Outputs"]) <= 200
     assert "Fn::Transform" not in text
-    assert made["Resources"]["LookupApi"]["Properties"]["Body"] == DOCUMENT
+    api = made["Resources"]["LookupApi"]["Properties"]
+    assert api["Body"] == {**DOCUMENT, "info": {**DOCUMENT["info"], "title": api["Name"]}}
     assert made["Resources"]["LookupApiFunction"]["Properties"]["Code"] == "lookup-api.zip"
     definition = made["Resources"]["DeployWorkflow"]["Properties"]["DefinitionS3Location"]
     assert definition == "../pipelines/rendered/deploy.asl.json"
@@ -128,6 +129,32 @@ def test_the_document_and_the_template_name_one_function() -> None:
     permissions = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::Lambda::Permission"]
     assert {permission["FunctionName"]["Ref"] for permission in permissions} == set(made)
     assert all("${LookupApi}/${Environment}/*" in permission["SourceArn"]["Fn::Sub"] for permission in permissions)
+
+
+def test_alarms_are_on_the_api_that_is_made() -> None:
+    """An alarm on a name or a stage that nothing has would never fire; each tells the topic, which lets it."""
+    resources = packaged()["Resources"]
+    alarms = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::CloudWatch::Alarm"]
+    stage = {"Name": "Stage", "Value": resources["LookupApiStage"]["Properties"]["StageName"]}
+    on_the_api = [
+        {"Name": "ApiName", "Value": resources["LookupApi"]["Properties"]["Name"]},
+        stage,
+    ]
+    metrics = {}
+    for alarm in alarms:
+        assert alarm["AlarmActions"] == [{"Ref": "NotificationTopic"}]
+        assert alarm["AlarmName"]["Fn::Sub"].startswith("topic-model-${Environment}-")
+        parts = [one["MetricStat"]["Metric"] for one in alarm.get("Metrics", []) if "MetricStat" in one] or [alarm]
+        for part in parts:
+            name = part["Namespace"] if isinstance(part["Namespace"], str) else part["Namespace"]["Fn::Sub"]
+            metrics[name, part["MetricName"]] = part.get("Dimensions", [])
+    for metric in ("5XXError", "Count", "Latency"):
+        assert metrics.pop(("AWS/ApiGateway", metric)) == on_the_api
+    assert metrics.pop(("AWS/Lambda", "Throttles")) == [{"Name": "FunctionName", "Value": {"Ref": "LookupApiFunction"}}]
+    (written,) = resources["LookupApiRefused"]["Properties"]["MetricTransformations"]
+    assert metrics == {(written["MetricNamespace"]["Fn::Sub"], written["MetricName"]): []}
+    statements = resources["NotificationTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert "cloudwatch.amazonaws.com" in {statement["Principal"]["Service"] for statement in statements}
 
 
 def test_only_what_has_a_key_is_cached() -> None:
