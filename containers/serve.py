@@ -19,6 +19,7 @@ from topic_model.errors import SettingsError
 
 # Longer than any client keeps an idle connection: one that the server closes first may just be asked again.
 KEEP_ALIVE_SECONDS = 75
+BACKLOG = 2_048  # connections that wait to be accepted
 GRACE_SECONDS = 20  # SageMaker kills 30 s after SIGTERM
 # Seconds a thread computes before it lets another in; Python's 5 ms would be added to every turn beside a long record.
 SWITCH_SECONDS = 0.0005
@@ -92,7 +93,7 @@ def _listener() -> socket.socket:
         listener.bind(address)
     except OSError as error:
         raise SettingsError(f"port {address[1]} cannot be listened on ({error.strerror}); free it") from error
-    listener.listen(2048)
+    listener.listen(BACKLOG)
     return listener
 
 
@@ -100,10 +101,20 @@ def _run_worker(app: Starlette, listener: socket.socket) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
         app,
+        loop="asyncio",
+        # How many connections a worker accepts in a row: one, for the others are to have their share.
+        backlog=1,
         log_level="warning",
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         lifespan="on",
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    _Worker(config).run(sockets=[listener])
+
+
+class _Worker(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or []:
+            listener.listen(BACKLOG)  # which asyncio has set to the number above, too
