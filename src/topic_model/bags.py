@@ -20,6 +20,8 @@ from topic_model.errors import CorpusError
 
 Int32Array = npt.NDArray[np.int32]
 CHUNK_SIZE = 2_000
+MAX_COUNT = 1e12
+"""Of a term in a campaign: a million campaigns with such counts still have sums, and squares of them, in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def checked_bags(
 
     Raises:
         CorpusError: the arrays do not belong together, an id is out of range or out of order, or a count is NaN,
-            infinite, zero or negative. The message names the first campaign concerned and the value.
+            zero, negative or above :data:`MAX_COUNT`. The message names the first campaign concerned and the value.
     """
     if not (indptr.ndim == indices.ndim == counts.ndim == 1 and len(indptr) and len(indices) == len(counts)):
         raise CorpusError(
@@ -200,11 +202,11 @@ def checked_bags(
         )
     with np.errstate(invalid="ignore", over="ignore"):
         as_float = counts.astype(np.float32)
-        wrong = ~((as_float > 0) & (as_float < np.inf))
+        wrong = ~((as_float > 0) & (as_float <= np.float32(MAX_COUNT)))
     if wrong.any():
         entry = int(np.flatnonzero(wrong)[0])
         raise CorpusError(
-            f"{where(entry)} has the count {counts[entry]} of the term id {indices[entry]}; expected a finite number "
-            "above 0: leave terms without weight out of the bag"
+            f"{where(entry)} has the count {counts[entry]} of the term id {indices[entry]}; expected a number above 0 "
+            f"and at most {MAX_COUNT:g}: leave terms without weight out of the bag, and scale weights that are larger"
         )
     return Bags(indptr.astype(np.int64, copy=False), indices.astype(np.int32, copy=False), as_float)

@@ -55,9 +55,16 @@ def from_gensim(gensim: LdaModel, text_settings: TextSettings) -> TopicModel:
     done on the Gensim model.
 
     Raises:
-        ArtifactError: the model has no words for its ids or has gaps between them, names a word twice, or holds
-            parameters that are not above 0 and finite.
+        ArtifactError: it is no ``LdaModel``, has no words for its ids or has gaps between them, names a word twice, or
+            holds parameters that are not above 0 and finite.
     """
+    from gensim.models import LdaModel
+
+    if not isinstance(gensim, LdaModel):
+        raise ArtifactError(
+            f"the model is {type(gensim).__module__}.{type(gensim).__name__}; expected a gensim.models.LdaModel "
+            "(or LdaMulticore): of others, train an LdaModel on the same corpus"
+        )
     lambda_ = np.asarray(gensim.state.get_lambda(), dtype=np.float64)
     alpha = np.asarray(gensim.alpha, dtype=np.float64)
     eta = np.asarray(gensim.eta, dtype=np.float64)

@@ -67,7 +67,9 @@ def suggest_num_topics(
     measured = []
     held_out = 0
     for number in sorted({max(2, min(most, round(rule * multiple))) for multiple in MULTIPLES}):
-        candidate, held_out = _measure(corpus, algorithm_name, settings.model_copy(update={"num_topics": number}))
+        # The rule's number as the rule gives it: of a corpus of one term it makes two topics, which nobody may ask for.
+        chosen_settings = settings if number == rule else settings.model_copy(update={"num_topics": number})
+        candidate, held_out = _measure(corpus, algorithm_name, chosen_settings)
         on_candidate(candidate)
         measured.append(candidate)
     chosen = rule

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gensim.corpora import Dictionary
-from gensim.models import CoherenceModel, LdaModel
+from gensim.models import CoherenceModel, LdaModel, LsiModel
 
 from topic_model.artifact import read_artifact, read_model, write_model
 from topic_model.corpus import Corpus
@@ -138,6 +138,14 @@ def test_a_model_without_words_is_refused(dictionary: Dictionary) -> None:
     """Without id2word there is nothing that a campaign's text could be compared with."""
     with pytest.raises(ArtifactError, match="was trained without id2word"):
         TopicModel.from_gensim(LdaModel([dictionary.doc2bow(text) for text in TEXTS], 5))
+
+
+def test_what_is_no_lda_model_is_refused(dictionary: Dictionary) -> None:
+    """Gensim's other models have no posterior that fingerprints could be inferred from; nor has a file's name."""
+    other: Any
+    for other, kind in ((LsiModel(id2word=dictionary), "gensim.models.lsimodel.LsiModel"), ("a.lda", "builtins.str")):
+        with pytest.raises(ArtifactError, match=f"the model is {kind}; expected a gensim.models.LdaModel"):
+            TopicModel.from_gensim(other)
 
 
 @pytest.mark.parametrize(

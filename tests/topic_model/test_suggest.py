@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,3 +63,9 @@ def test_every_candidate_is_told_of_when_it_is_measured() -> None:
     found = suggest_num_topics(_corpus(12, 3), on_candidate=lambda candidate: told.append(candidate.num_topics))
     assert told == [candidate.num_topics for candidate in found.candidates] == sorted(set(told))
     assert max(told) < 12
+
+
+def test_one_term_is_measured_as_the_rule_has_it(corpus_of: Callable[..., Corpus]) -> None:
+    """Two topics of one term, which the rule makes; that nobody may ask for them is no mistake of the user's."""
+    found = suggest_num_topics(corpus_of(*[{"shoe": 1}] * 5, max_df=1))
+    assert [candidate.num_topics for candidate in found.candidates] == [found.rule] == [found.num_topics]

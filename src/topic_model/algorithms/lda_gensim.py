@@ -120,9 +120,11 @@ def nmf_start(source: BagSource, num_topics: int, sample: int, seed: int) -> Flo
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
-    from topic_model.weighting import tf_idf
+    from topic_model.algorithms.nmf_start import idf_of, tf_idf_rows
 
-    weights = tf_idf(source.sample(sample, seed).matrix(source.n_terms))
+    campaigns = source.sample(sample, seed)
+    frequency = np.bincount(campaigns.indices, minlength=source.n_terms)
+    weights = tf_idf_rows(campaigns, idf_of(frequency, len(campaigns))).matrix(source.n_terms)
     num_parts = min(num_topics, *weights.shape)
     factors = NMF(num_parts, init="nndsvda", max_iter=60, tol=1e-3, random_state=seed)
     # One thread: its products are too small to share, and its result must not depend on the number of cores.

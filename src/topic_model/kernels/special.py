@@ -13,6 +13,8 @@ from topic_model.kernels.jit import FAST_MATH, kernel
 
 #: Exponents below count as this: exp(-40) = 4e-18 of the largest is nothing, and its products stay normal numbers.
 LOWEST_EXPONENT = float32(-40.0)
+#: Above, what the recurrence adds to psi is below what float32 tells apart.
+LARGE = float32(1e9)
 
 
 @kernel(inline="always", fastmath=FAST_MATH)
@@ -20,10 +22,12 @@ def exp_psi_parts(x):  # type: ignore[no-untyped-def]
     """(y, e) with exp(psi(x)) = y exp(e), for x > 0 of float32; relative error some 1e-6 of the product.
 
     The recurrence psi(x) = psi(x + 4) - sum_i 1 / (x + i), its four terms paired from both ends, then the asymptotic
-    series (Abramowitz and Stegun 6.3.6 and 6.3.18).
+    series (Abramowitz and Stegun 6.3.6 and 6.3.18). The recurrence's sum is some 4 / x, nothing where x is large: it is
+    that of LARGE then, since products of four x would not fit into float32.
     """
-    u = x * (x + float32(3))
-    shift = (float32(2) * x + float32(3)) * (float32(2) * u + float32(2)) / (u * (u + float32(2)))
+    bounded = min(x, LARGE)
+    u = bounded * (bounded + float32(3))
+    shift = (float32(2) * bounded + float32(3)) * (float32(2) * u + float32(2)) / (u * (u + float32(2)))
     y = x + float32(4)
     r = float32(1) / y
     q = r * r

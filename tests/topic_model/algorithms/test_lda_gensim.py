@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from gensim.models import LdaModel
 
-from topic_model.algorithms.fit import PassReport, fit_corpus
+from tests.topic_model.algorithms.planted import source_of
+from topic_model.algorithms.fit import PassReport, fit, fit_corpus
 from topic_model.algorithms.lda_gensim import GensimLdaSettings
-from topic_model.corpus import Corpus
+from topic_model.corpus import Corpus, Vocabulary
 from topic_model.model import TopicModel
+from topic_model.settings import TextSettings
 
 
 def _fit(corpus: Corpus, settings: GensimLdaSettings, **options: Any) -> TopicModel:
@@ -54,6 +56,14 @@ def test_every_word_of_every_chunk_counts_once(chunksize: int, corpus: Corpus) -
     settings = GensimLdaSettings(num_topics=4, passes=2, chunksize=chunksize)
     added = (_fit(corpus, settings).lambda_ - settings.eta).sum(axis=0)
     assert added == pytest.approx(np.asarray(corpus.matrix(corpus.training_rows).sum(axis=0)).ravel())
+
+
+def test_weights_below_one_have_a_start_too() -> None:
+    """A logarithm of them would be negative, and a factorisation of that is none."""
+    source = source_of(np.random.default_rng(0).integers(0, 3, (30, 8)) * 1e-3)
+    vocabulary = Vocabulary.of([f"term{term}" for term in range(8)])
+    model = fit(source, vocabulary, TextSettings(), "lda-gensim", GensimLdaSettings(num_topics=3, passes=1))
+    assert model is not None and np.isfinite(model.lambda_).all()
 
 
 def test_passes_improve_a_random_start(corpus: Corpus) -> None:

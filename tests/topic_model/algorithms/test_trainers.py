@@ -91,6 +91,7 @@ def test_a_training_stopped_anywhere_goes_on_to_the_same_model(
         (np.ones((30, 8)), 8),
         (np.full((6, 4), 1e9), 3),
         (np.full((6, 4), 1e-6), 3),
+        (np.where(np.arange(9) == 0, 1e12, np.random.default_rng(0).integers(0, 2, (400, 9))), 6),
         (np.concatenate((np.ones((20, 1)), np.random.default_rng(0).integers(0, 2, (20, 9))), axis=1), 6),
     ],
     ids=[
@@ -99,6 +100,7 @@ def test_a_training_stopped_anywhere_goes_on_to_the_same_model(
         "equal campaigns",
         "counts of 1e9",
         "tiny weights",
+        "a term in all with the largest counts",
         "a term in all",
     ],
 )
@@ -109,6 +111,7 @@ def test_odd_corpora_train(name: str, counts: Any, num_topics: int | str) -> Non
     assert np.isfinite(model.lambda_).all()
     assert (model.lambda_ > 0).all()
     assert np.allclose(model.beta.sum(axis=1), 1)
+    assert np.allclose(model.infer_bow(np.array([0]), np.array([1])).sum(), 1)
 
 
 @pytest.mark.parametrize("name", COMPILED)
