@@ -54,16 +54,20 @@ class Assignment:
         self._calls, self._table, self._endpoint, self._seconds = calls, table, endpoint, seconds
         self._test: tuple[str, dict[str, float]] | None = None
         self._read_at = -math.inf
+        self._renewing = False
 
     async def variant(self, campaign: Mapping[str, Any], client_id: str | None) -> str | None:
         """The variant to ask for; None without a test, or where the table does not answer: then SageMaker chooses."""
-        if time.monotonic() - self._read_at >= self._seconds:
-            # Before the answer is there: of the requests that meet an old one, one asks.
-            self._read_at = time.monotonic()
+        age = time.monotonic() - self._read_at
+        if age >= self._seconds:
             try:
-                self._test = await self._calls.table(self._read)
+                await self._calls.table(self._renew)
             except Problem:
                 return None
+        elif age >= self._seconds / 2 and not self._renewing:
+            # In time, and beside the requests, so that under steady traffic none of them waits for it.
+            self._renewing = True
+            self._calls.later(self._renew)
         if self._test is None:
             return None
         config, weights = self._test
@@ -73,8 +77,16 @@ class Assignment:
         """A variant of the test is not there: SageMaker chooses until the test is read again."""
         self._test = None
 
-    def _read(self) -> tuple[str, dict[str, float]] | None:
+    def _renew(self) -> None:
         """For a thread."""
+        began = time.monotonic()
+        try:
+            self._test = self._read()
+            self._read_at = began
+        finally:
+            self._renewing = False
+
+    def _read(self) -> tuple[str, dict[str, float]] | None:
         key = {"campaign_id": {"S": AB_TEST}, "model_version": {"S": AB_TEST}}
         item: Mapping[str, Any] = self._calls.dynamodb.get_item(TableName=self._table, Key=key).get("Item", {})
         if item.get("endpoint", {}).get("S") != self._endpoint:

@@ -119,13 +119,13 @@ def stop(
 ) -> None:
     """End the test: all requests go to the side that is kept, the other one is retired."""
     from topic_model_cli import ab_endpoint
-    from topic_model_cli.ab_models import published_version, serving_model
+    from topic_model_cli.ab_models import lookup_model, published_version
     from workflow_functions import publish_lookups, retire_models
 
     with _stack(root, aws, endpoint, lookup_table, feedback_table) as names:
-        config = ab_endpoint.end(names, keep.value, say=typer.echo)
-        kept = serving_model(names.endpoint)
-        typer.echo(f"endpoint {names.endpoint} serves model {kept.version} alone ({config})")
+        test = ab_endpoint.decide(names, keep.value)
+        kept = lookup_model(test.variant(keep.value).model)
+        typer.echo(f"endpoint {names.endpoint}: all traffic on {test.variant(keep.value).name} …")
         published = published_version(names.lookup_table)
         if published != kept.version and publish:
             publish_lookups.handler({"lookups": kept.lookups, "table": names.lookup_table}, None)
@@ -134,6 +134,9 @@ def stop(
             typer.echo(f"lookups are of model {published or 'none'} still; those of {kept.version}: {kept.lookups}")
         else:
             typer.echo(f"lookups are of model {published}")
+        # Behind the lookups: until here the same again does what an interruption left undone.
+        config = ab_endpoint.end(names, test, keep.value)
+        typer.echo(f"endpoint {names.endpoint} serves model {kept.version} alone ({config})")
         event = {"endpoint": names.endpoint, "config": config, "before": "", "retained": retained}
         retired = retire_models.handler(event, None)["retired"]
     typer.echo(f"retired: {', '.join(retired) or 'nothing'}")

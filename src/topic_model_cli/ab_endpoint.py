@@ -154,17 +154,16 @@ def start(names: Names, plan: Plan, *, model: str | None = None, run: str | None
     return test
 
 
-def end(names: Names, keep: str, say: Say = print) -> str:
-    """Give all traffic to one side, then make it the endpoint's only variant again; the new configuration's name.
+def decide(names: Names, keep: str) -> AbTest:
+    """Give all traffic to one side of the test that is under way; the test.
 
     Raises:
-        AbTestError: there is no test, or the endpoint is changing, or did not take the change; then the kept side has
-            all traffic, and the same again finishes it.
+        AbTestError: there is no test, or the endpoint is changing.
     """
     test = find_test(names.endpoint)
     if test is None:
         raise AbTestError(f"no A/B test is under way on endpoint {names.endpoint}")
-    shown = _settled(names.endpoint)
+    _settled(names.endpoint)
     kept, other = test.variant(keep), test.variant("B" if keep == "A" else "A")
     _forget(names)
     aws.sagemaker().update_endpoint_weights_and_capacities(
@@ -175,7 +174,16 @@ def end(names: Names, keep: str, say: Say = print) -> str:
         ],
     )
     _wait(names.endpoint, test.config)
-    say(f"endpoint {names.endpoint}: all traffic on {kept.name} …")
+    return test
+
+
+def end(names: Names, test: AbTest, keep: str) -> str:
+    """Make the side that has all traffic the endpoint's only variant again; the new configuration's name.
+
+    Raises:
+        AbTestError: the endpoint is changing, or did not take the change; deciding and ending again finishes it.
+    """
+    shown, kept = _settled(names.endpoint), test.variant(keep)
     before = aws.sagemaker().describe_endpoint_config(EndpointConfigName=test.config)
     [side] = [one for one in before["ProductionVariants"] if one["VariantName"] == kept.name]
     counts = {one["VariantName"]: one.get("CurrentInstanceCount") for one in shown["ProductionVariants"]}

@@ -46,14 +46,6 @@ def lookup_model(name: str) -> LookupModel:
     return LookupModel(name, read_manifest(lookups)["model_version"], lookups)
 
 
-def serving_model(endpoint: str) -> LookupModel:
-    """The model of an endpoint's only variant."""
-    config = aws.sagemaker().describe_endpoint_config(
-        EndpointConfigName=aws.sagemaker().describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
-    )
-    return lookup_model(str(config["ProductionVariants"][0].get("ModelName")))
-
-
 def published_version(lookup_table: str) -> str | None:
     """The version of the lookups that readers get; None where none is published."""
     key: dict[str, Any] = {"campaign_id": {"S": POINTER}, "model_version": {"S": POINTER}}
