@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-import secrets
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -120,7 +119,7 @@ def _serve(environ: Environ, start_response: Any, api_id: str, stage: str, path:
     answer = _gateway[0].answer(call)
     record(_gateway[0].config, call, answer)
     if call.integration_seconds is not None:
-        ids.append(("X-Amzn-Trace-Id", f"Root=1-{int(request.moment):08x}-{secrets.token_hex(12)}"))
+        ids.append(("X-Amzn-Trace-Id", request.trace))
     return _send(start_response, answer.status, [*answer.headers, *ids], answer.body)
 
 

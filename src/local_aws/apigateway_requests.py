@@ -38,6 +38,10 @@ class StageRequest:
     extended_id: str = field(default_factory=lambda: f"{secrets.token_urlsafe(11)}=")
     path_parameters: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """The trace goes on from a caller's, or begins here."""
+        self.trace = self.header("X-Amzn-Trace-Id") or f"Root=1-{int(self.moment):08x}-{secrets.token_hex(12)}"
+
     def header(self, name: str) -> str:
         """A header's last value; empty where there is none."""
         return self.headers.get(name, [""])[-1]
@@ -90,6 +94,7 @@ class StageRequest:
             "requestTimeEpoch": int(self.moment * 1000),
             "domainName": host,
             "domainPrefix": host.partition(".")[0],
+            "xrayTraceId": self.trace.partition("Root=")[2].partition(";")[0],
             "identity.sourceIp": str(self.environ.get("REMOTE_ADDR", "")),
             "identity.userAgent": self.header("User-Agent"),
         }
@@ -135,6 +140,7 @@ def proxy_event(
     path, resource_id = resource
     headers = {name: values for name, values in request.headers.items() if name not in _KEPT_BACK}
     headers |= {
+        "X-Amzn-Trace-Id": [request.trace],
         "X-Forwarded-For": [str(context["identity.sourceIp"])],
         "X-Forwarded-Port": [str(request.environ.get("SERVER_PORT", ""))],
         "X-Forwarded-Proto": [str(request.environ.get("wsgi.url_scheme", "http"))],
