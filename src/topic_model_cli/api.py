@@ -32,7 +32,7 @@ def api(
     ] = None,
     access_log: Annotated[bool, typer.Option("--access-log", help="Print a JSON line a request.")] = False,
 ) -> None:
-    """Serve the lookup API: known and fresh campaigns, search, topics and feedback. Its keys end with it."""
+    """Serve the lookup API and its page: known and fresh campaigns, search, feedback. Its keys end with it."""
     from local_aws import lifecycle
 
     config = lifecycle.connect(root)

@@ -118,17 +118,20 @@ function similarList(answer, subject) {
   return [list, more];
 }
 
-/** What a similarity is made of: parts by size, the small ones together; they add up to it. */
+/** What a similarity is made of: parts by size, then those that are too small to be named; they add up to it. */
 function explanation(parts, similarity) {
   const rows = [
     ...parts.terms.map(({ term, contribution }) => ["word", term, contribution]),
     ...(parts.related_terms ?? []).map(({ term, contribution }) => ["related word", term, contribution]),
     ...parts.topics.map(({ terms, contribution }) => ["topic", terms.slice(0, 3).join(", "), contribution]),
   ].sort((one, other) => other[2] - one[2]);
-  const rest = parts.other_terms + (parts.other_related_terms ?? 0) + parts.other_topics;
-  rows.push(["", "all other words and topics", rest]);
+  const others = [["words in both", parts.other_terms], ["related words", parts.other_related_terms ?? 0], ["topics", parts.other_topics]];
+  rows.push(...others.map(([kind, part]) => ["", `other ${kind}`, part]));
+  const lists = [parts.terms, parts.related_terms ?? [], parts.topics];
+  const sums = others.map(([kind, rest], at) => `${kind} ${lists[at].reduce((sum, one) => sum + one.contribution, rest).toFixed(2)}`);
   return element("details", {},
     element("summary", {}, `What the ${similarity.toFixed(2)} is made of`),
+    element("p", { class: "note" }, `All together: ${sums.join(", ")}.`),
     element("ul", { class: "bars parts" }, rows.filter(([, , part]) => part >= 0.0005).map(([kind, words, part]) =>
       element("li", {},
         element("span", { class: "share" }, part.toFixed(3)),
