@@ -41,7 +41,7 @@ def find_exports(path: Path) -> Exports:
         InputPathError: nothing is there, or a channel's name cannot be part of a job's name.
     """
     if not path.exists():
-        raise InputPathError(f"there is no {path}; --input takes a file of exports, or a folder of them")
+        raise InputPathError(f"there is no {path}; expected a file of exports, or a folder of them")
     if path.is_file():
         return Exports({DEFAULT_CHANNEL: {path.name: path}})
     if (path / "exports").is_dir() and (path / GROUND_TRUTH_FILE).is_file():  # the sample's own folder

@@ -36,7 +36,7 @@ from topic_model.algorithms.checkpoint import (
 from topic_model.algorithms.reports import PassReport, Reporter
 from topic_model.bags import BagSource
 from topic_model.corpus import AnyCorpus
-from topic_model.errors import CorpusError, SettingsError, TrainingError
+from topic_model.errors import CheckpointError, CorpusError, SettingsError, TrainingError
 from topic_model.model import TopicModel
 from topic_model.settings import TextSettings
 from topic_model.vocabulary import Vocabulary
@@ -100,7 +100,8 @@ def fit(
     Raises:
         SettingsError: an unknown algorithm, or settings of another one.
         CorpusError: fewer campaigns or terms than topics.
-        CheckpointError: the checkpoint is damaged, or of another corpus, other settings or another algorithm.
+        CheckpointError: the checkpoint is damaged, or of another corpus, other settings or another algorithm; or its
+            folder cannot be made.
         TrainingError: the algorithm's posterior is not one.
     """
     chosen = algorithm(algorithm_name)
@@ -227,7 +228,12 @@ class _Training:
 def _folder(checkpoints: Path | None) -> Iterator[Path]:
     """The checkpoint folder, or a temporary one for the scratch files of a training that keeps nothing."""
     if checkpoints is not None:
-        checkpoints.mkdir(parents=True, exist_ok=True)
+        try:
+            checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"the checkpoint folder {checkpoints} cannot be made ({error.strerror}); name a folder that can be"
+            ) from error
         yield checkpoints
         return
     with tempfile.TemporaryDirectory(prefix="topic-model-") as temporary:

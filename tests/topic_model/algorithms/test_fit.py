@@ -268,6 +268,15 @@ def test_damaged_scratch_is_refused(damage: str, corpus: Corpus, tmp_path: Path)
         _fit(corpus, checkpoints=tmp_path)
 
 
+def test_a_file_for_a_checkpoint_folder_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    """The message names it, and the file stays."""
+    (tmp_path / "taken").write_text("mine")
+    for folder in (tmp_path / "taken", tmp_path / "taken" / "below"):
+        with pytest.raises(CheckpointError, match=f"the checkpoint folder {folder} cannot be made"):
+            fit_corpus(corpus, "shuffle", SHUFFLE, checkpoints=folder)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 def test_a_finished_training_leaves_the_checkpoint_alone(corpus: Corpus, tmp_path: Path) -> None:
     """No temporary file and no scratch folder stays in the checkpoint folder."""
     _fit(corpus, checkpoints=tmp_path)
