@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.cluster import KMeans, MiniBatchKMeans
-from threadpoolctl import threadpool_limits
 
 from topic_model.arrays import Float32Array, FloatArray, IntArray
 from topic_model.errors import CorpusError
@@ -54,6 +52,10 @@ def cluster_campaigns(
     A term's rank is p ln(p / q), where p is the share of the cluster's campaigns that have it and q the share of all:
     a label says what most of the cluster is about and what sets it apart from the rest.
     """
+    # Half of a serving process's start would be importing what it does not use.
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from threadpoolctl import threadpool_limits
+
     roots = np.sqrt(theta)
     number = resolve_num_clusters(settings, *theta.shape)
     kind = KMeans if len(theta) <= KMEANS_LIMIT else MiniBatchKMeans

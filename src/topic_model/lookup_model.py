@@ -134,8 +134,6 @@ class LookupModel:
         the shared topics, in their order, and from all others; they add up to the similarity, to its six decimals.
         """
         blend, weights = self.index.blend, campaign.weights
-        dense = np.zeros(weights.shape[1])
-        dense[weights.indices] = weights.data
         topic_parts = blend.topics * np.sqrt(campaign.theta) * self.index.roots[rows]
         order = np.argsort(-topic_parts, axis=1, kind="stable")[:, :MAX_SHARED_TOPICS]
         company = np.maximum(0, weights.data * (self.latent.vectors[weights.indices] @ self.index.latent[rows].T).T)
@@ -150,7 +148,7 @@ class LookupModel:
                 for topic, part in zip(order[place].tolist(), topic_parts[place, order[place]].tolist(), strict=True)
                 if part >= 0.1 * topic_total > 0
             ]
-            terms = self._shared_terms(dense, row)
+            terms = self._shared_terms(weights.indices, weights.data, row)
             related = _heaviest(weights.indices, company[place] / max(company[place].sum(), 1e-12), MAX_RELATED_TERMS)
             latent = blend.latent * float(cosines[place]) if related else 0.0
             found.append(
@@ -180,11 +178,14 @@ class LookupModel:
             )
         return found
 
-    def _shared_terms(self, dense: FloatArray, row: int) -> _SharedTerms:
+    def _shared_terms(self, ids: IntArray, weights: FloatArray, row: int) -> _SharedTerms:
+        """What a campaign of these terms, whose ids ascend, shares with one of the index."""
         start, stop = self.index.weights.indptr[row : row + 2].tolist()
-        ids = self.index.weights.indices[start:stop]
-        products = dense[ids] * self.index.weights.data[start:stop]
-        return _SharedTerms(_heaviest(ids, products, MAX_SHARED_TERMS), float(products.sum()))
+        others = self.index.weights.indices[start:stop]
+        places = np.minimum(np.searchsorted(ids, others), len(ids) - 1)
+        shared = ids[places] == others
+        products = weights[places[shared]] * self.index.weights.data[start:stop][shared]
+        return _SharedTerms(_heaviest(others[shared], products, MAX_SHARED_TERMS), float(products.sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ def _contributions(similarity: float, **kinds: tuple[list[float], float]) -> dic
 def describe_fingerprint(model: TopicModel, theta: FloatArray) -> dict[str, Any]:
     """The fingerprint, rounded to 7 decimals, and its topics of 5 % or more, at most 5."""
     return {
-        "fingerprint": [round(value, 7) for value in theta.tolist()],
+        "fingerprint": np.round(theta, 7).tolist(),
         "topics": top_topics(model, theta),
     }
 
