@@ -84,7 +84,8 @@ class Canary:
         uri = f"s3://models/{lookups}/lookups"
         put(self.config, "models", **{f"{lookups}__lookups__{name}": body for name, body in rows(lookups).items()})
         plan = {"prefix": "tm-canary", "deploy": deploy, "uris": {"lookups": uri, "scoring": "s3://models/scoring"}}
-        data = {"plan": plan, "lookup_model": {"name": self.model(version, **variables)}}
+        name = self.model(version, **variables) if deploy else "not-used"
+        data = {"plan": plan, "lookup_model": {"name": name}}
         started = self.config.client("stepfunctions").start_execution(
             stateMachineArn=self.release, input=json.dumps(data)
         )
