@@ -145,12 +145,12 @@ class Benchmark:
         other = sum(load.statuses.values()) - load.statuses[200] - load.statuses[503]
         return [
             f"\nAt {rate:,.0f} requests a second, {OVERLOAD} times what it holds, for {seconds:.0f} s:\n",
-            "| | a second | p50 | p99 |",
-            "| --- | --- | --- | --- |",
-            f"| answered | {load.statuses[200] / load.seconds:,.0f} | {_times(load, 200)} |",
-            f"| refused (503) | {load.statuses[503] / load.seconds:,.0f} | {_times(load, 503)} |",
-            f"| /ping | {len(pings.milliseconds) / pings.seconds:,.0f} ({pings.failed} failed) | {_times(pings)} |",
-            f"| at {usual:.0f}/s right after | {after.statuses[200] / after.seconds:,.0f} ({after.failed} failed) | {_times(after)} |",
+            "| | a second | failed | p50 | p99 |",
+            "| --- | --- | --- | --- | --- |",
+            _line("answered", load, 200),
+            _line("refused (503)", load, 503),
+            _line("/ping meanwhile", pings),
+            _line(f"right after, {usual:.0f}/s", after),
             f"\nNeither answered nor refused: {other}. The generator was {_late(load):.0f} ms behind (p99).",
         ]
 
@@ -162,10 +162,11 @@ class Benchmark:
             )
             answered += load.statuses[200]
             sizes.append(megabytes(server.pid, "Pss_Anon"))
+        seconds = time.monotonic() - began
         shown = ", ".join(f"{size:,.0f}" for size in sizes)
         return [
-            f"\nMemory without mapped files over {answered:,} answers ({answered / (time.monotonic() - began):,.0f} a second), in MB after "
-            f"each tenth: {shown}: {sizes[-1] - sizes[0]:+.1f} MB from the first to the last."
+            f"\n{answered:,} answers, {answered / seconds:,.0f} a second. Memory but for mapped files, in MB after each "
+            f"tenth of them: {shown}; {sizes[-1] - sizes[0]:+.1f} MB from the first to the last."
         ]
 
     def _compared(self, rows: Sequence[Measured]) -> list[str]:
@@ -196,8 +197,12 @@ class Benchmark:
         ]
 
 
-def _times(load: Load, status: int | None = None) -> str:
-    return " | ".join(f"{load.percentile(percent, status):,.1f} ms" for percent in (50, 99))
+def _line(name: str, load: Load, status: int | None = None) -> str:
+    """A row of what came of a load, or of its requests with one status."""
+    number = len(load.milliseconds) if status is None else load.statuses[status]
+    failed = load.failed if status is None else 0
+    times = " | ".join(f"{load.percentile(percent, status):,.1f} ms" for percent in (50, 99))
+    return f"| {name} | {number / load.seconds:,.0f} | {failed} | {times} |"
 
 
 def _ratio(ratio: float) -> str:
