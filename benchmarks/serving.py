@@ -165,8 +165,8 @@ class Benchmark:
         seconds = time.monotonic() - began
         shown = ", ".join(f"{size:,.0f}" for size in sizes)
         return [
-            f"\n{answered:,} answers, {answered / seconds:,.0f} a second. Memory but for mapped files, in MB after each "
-            f"tenth of them: {shown}; {sizes[-1] - sizes[0]:+.1f} MB from the first to the last."
+            f"\n{answered:,} answers, {answered / seconds:,.0f} a second. Memory but for mapped files, in MB after "
+            f"each tenth: {shown}; {sizes[-1] - sizes[0]:+.1f} MB from the first to the last."
         ]
 
     def _compared(self, rows: Sequence[Measured]) -> list[str]:
