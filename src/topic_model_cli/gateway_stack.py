@@ -189,7 +189,7 @@ def _code() -> bytes:
 
 
 def _ensure_api(config: LocalConfig, function_arn: str) -> str:
-    """The id of the API; a document that has changed is imported and deployed."""
+    """The id of the API; a document that is not the one that serves is imported and deployed."""
     from lookup_api.app import bare_app
     from lookup_api.gateway import gateway_document, resolved
 
@@ -200,10 +200,10 @@ def _ensure_api(config: LocalConfig, function_arn: str) -> str:
     api_id = next((str(api["id"]) for api in apis if api["name"] == NAME), None)
     if api_id is None:
         api_id = str(gateway.create_rest_api(name=NAME, description="the lookup API")["id"])
-    deployments = gateway.get_deployments(restApiId=api_id, limit=_MOST_KEYS)["items"]
-    if not any(deployment.get("description") == digest for deployment in deployments):
+    stage = found(lambda: gateway.get_stage(restApiId=api_id, stageName=STAGE), "NotFoundException")
+    serving = stage and gateway.get_deployment(restApiId=api_id, deploymentId=stage["deploymentId"])
+    if not serving or serving.get("description") != digest:
         gateway.put_rest_api(restApiId=api_id, mode="overwrite", body=document)
-        stage = found(lambda: gateway.get_stage(restApiId=api_id, stageName=STAGE), "NotFoundException")
         onto = {"stageName": STAGE} if stage is not None else {}
         made = gateway.create_deployment(restApiId=api_id, description=digest, **onto)
         if stage is None:
