@@ -30,7 +30,8 @@ def gateway(
 ) -> None:
     """Put the lookup API behind the local API Gateway: function, stage, usage plans and keys, which stay."""
     from local_aws import lifecycle
-    from topic_model_cli.gateway_stack import ANALYSTS, Limits, ensure_gateway, published_clients
+    from topic_model_cli.gateway_plans import Limits
+    from topic_model_cli.gateway_stack import ANALYSTS, ensure_gateway, published_clients
 
     config = lifecycle.connect(root)
     published = published_clients(config)

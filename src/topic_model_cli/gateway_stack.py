@@ -16,20 +16,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from topic_model_cli.gateway_plans import (
+    CLIENTS_TABLE,
+    MOST_ITEMS,
+    NAME,
+    STAGE,
+    Limits,
+    ensure_key,
+    ensure_plan,
+    known_keys,
+)
 from topic_model_cli.stack import ENDPOINT_NAME, LOOKUP_TABLE, PREFIX, RUNTIME, ensure_role, found
 
 if TYPE_CHECKING:
     from local_aws.config import LocalConfig
 
-NAME = f"{PREFIX}-lookup-api"
-STAGE = "local"
 ALIAS = "live"
 LOG_GROUP = f"/{PREFIX}/lookup-api/access"
-CLIENTS_TABLE, FEEDBACK_TABLE = f"{PREFIX}-clients", f"{PREFIX}-feedback"
+FEEDBACK_TABLE = f"{PREFIX}-feedback"
 ANALYSTS = "analysts"
 """The name of the administrator's key and of its usage plan."""
-_MOST_KEYS = 500  # of one page of the API's list
-
 _HANDLER = "lookup_api.lambda_handler.handler"
 _TIMEOUT_SECONDS, _MEMORY_MB = 29, 512
 _LOG_FORMAT = json.dumps(
@@ -54,19 +60,6 @@ _LOG_FORMAT = json.dumps(
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a usage plan grants each of its keys, and how long the stage keeps answers."""
-
-    rate: float = 20.0
-    """Requests a second."""
-    burst: int = 40
-    quota: int = 100_000
-    """Requests a day."""
-    cache_seconds: int = 60
-    """0 caches nothing. A new version of the lookups is seen this much later."""
-
-
-@dataclass(frozen=True)
 class LookupGateway:
     """A deployed API: where it answers, and the keys by whose they are."""
 
@@ -84,13 +77,13 @@ def ensure_gateway(config: LocalConfig, clients: list[str], limits: Limits) -> L
     api_id = _ensure_api(config, function_arn)
     _ensure_stage(config, api_id, limits)
     plans = {
-        "clients": _ensure_plan(config, "clients", api_id, limits),
-        ANALYSTS: _ensure_plan(config, ANALYSTS, api_id, limits),
+        "clients": ensure_plan(config, "clients", api_id, limits),
+        ANALYSTS: ensure_plan(config, ANALYSTS, api_id, limits),
     }
-    known = _known_keys(config)
-    keys = {ANALYSTS: _ensure_key(config, ANALYSTS, None, plans[ANALYSTS], known)}
+    known = known_keys(config)
+    keys = {ANALYSTS: ensure_key(config, ANALYSTS, None, plans[ANALYSTS], known)}
     for client in clients:
-        keys[client] = _ensure_key(config, f"client {client}", client, plans["clients"], known)
+        keys[client] = ensure_key(config, f"client {client}", client, plans["clients"], known)
     url = f"{config.endpoint_url}/restapis/{api_id}/{STAGE}/_user_request_"
     return LookupGateway(api_id, url, keys)
 
@@ -196,7 +189,7 @@ def _ensure_api(config: LocalConfig, function_arn: str) -> str:
     gateway = config.client("apigateway")
     document = json.dumps(resolved(gateway_document(bare_app().openapi()), function_arn), sort_keys=True).encode()
     digest = f"document {hashlib.sha256(document).hexdigest()[:16]}"
-    apis = gateway.get_rest_apis(limit=_MOST_KEYS)["items"]
+    apis = gateway.get_rest_apis(limit=MOST_ITEMS)["items"]
     api_id = next((str(api["id"]) for api in apis if api["name"] == NAME), None)
     if api_id is None:
         api_id = str(gateway.create_rest_api(name=NAME, description="the lookup API")["id"])
@@ -238,52 +231,3 @@ def _ensure_stage(config: LocalConfig, api_id: str, limits: Limits) -> None:
     }
     changes = [{"op": "replace", "path": path, "value": value} for path, value in wanted.items()]
     gateway.update_stage(restApiId=api_id, stageName=STAGE, patchOperations=changes)
-
-
-def _ensure_plan(config: LocalConfig, name: str, api_id: str, limits: Limits) -> str:
-    """The id of a usage plan of the stage with these limits."""
-    gateway = config.client("apigateway")
-    throttle: dict[str, Any] = {"rateLimit": limits.rate, "burstLimit": limits.burst}
-    quota: dict[str, Any] = {"limit": limits.quota, "period": "DAY"}
-    full_name = f"{NAME}-{name}"
-    plans = gateway.get_usage_plans(limit=_MOST_KEYS)["items"]
-    plan = next((plan for plan in plans if plan["name"] == full_name), None)
-    if plan is None:
-        stages = [{"apiId": api_id, "stage": STAGE}]
-        made = gateway.create_usage_plan(name=full_name, apiStages=stages, throttle=throttle, quota=quota)
-        return str(made["id"])
-    before: dict[str, Any] = {"throttle": dict(plan["throttle"]), "quota": dict(plan["quota"])}
-    wanted = {"throttle": throttle, "quota": quota}
-    changes = {
-        f"/{part}/{key}": value
-        for part, values in wanted.items()
-        for key, value in values.items()
-        if before[part].get(key) != value
-    }
-    if changes:
-        operations = [{"op": "replace", "path": path, "value": str(value)} for path, value in changes.items()]
-        gateway.update_usage_plan(usagePlanId=plan["id"], patchOperations=operations)
-    return str(plan["id"])
-
-
-def _known_keys(config: LocalConfig) -> dict[str, tuple[str, str]]:
-    """Ids and values of the keys that are there, by name."""
-    items = config.client("apigateway").get_api_keys(limit=_MOST_KEYS, includeValues=True)["items"]
-    return {key["name"]: (key["id"], key["value"]) for key in items}
-
-
-def _ensure_key(
-    config: LocalConfig, name: str, client: str | None, plan: str, known: Mapping[str, tuple[str, str]]
-) -> str:
-    """The value of a key that is in a plan, and in the table of clients."""
-    from lookup_api.keys import gateway_key
-
-    gateway, dynamodb = config.client("apigateway"), config.client("dynamodb")
-    full_name = f"{NAME} {name}"
-    if full_name in known:
-        return known[full_name][1]
-    made = gateway.create_api_key(name=full_name, enabled=True)
-    whose = {"admin": {"BOOL": True}} if client is None else {"client_id": {"S": client}}
-    dynamodb.put_item(TableName=CLIENTS_TABLE, Item={"key": {"S": gateway_key(made["id"])}, **whose})
-    gateway.create_usage_plan_key(usagePlanId=plan, keyId=made["id"], keyType="API_KEY")
-    return str(made["value"])

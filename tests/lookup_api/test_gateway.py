@@ -18,7 +18,8 @@ from lookup_api.tables import ensure_tables
 from tests.local_aws.conftest import running
 from tests.lookup_api.conftest import ENDPOINT, KEYS, LOOKUPS, Server
 from topic_model_cli import gateway_stack
-from topic_model_cli.gateway_stack import ANALYSTS, Limits, LookupGateway, ensure_gateway, published_clients
+from topic_model_cli.gateway_plans import CLIENTS_TABLE, Limits
+from topic_model_cli.gateway_stack import ANALYSTS, LookupGateway, ensure_gateway, published_clients
 
 CLIENTS = list(KEYS)
 
@@ -112,7 +113,7 @@ def test_other_limits_are_taken_over(gateway: LookupGateway, local_aws: LocalCon
 def test_the_command_prints_lines_that_work(tmp_path: Path) -> None:
     """Over an empty local AWS: keys, a URL, and that nothing is published, which the API says too."""
     with running(tmp_path / "aws") as config:
-        ensure_tables(config.client("dynamodb"), gateway_stack.CLIENTS_TABLE, gateway_stack.FEEDBACK_TABLE)
+        ensure_tables(config.client("dynamodb"), CLIENTS_TABLE, gateway_stack.FEEDBACK_TABLE)
         command = [sys.executable, "-m", "topic_model_cli.main", "local", "gateway", "--root", str(config.root)]
         done = subprocess.run([*command, "--client", "acme"], capture_output=True, text=True, check=True)
         assert "nothing is published yet" in done.stdout
