@@ -35,6 +35,7 @@ from topic_model.evaluate_retrieval import read_verticals, sibling_group
 from topic_model.exports import RejectedLog, read_exports
 from topic_model.latent import fit_latent_space
 from topic_model.settings import CorpusSettings, NeighbourSettings, TextSettings
+from topic_model.suggest import MULTIPLES
 from topic_model.text import Tokenizer, campaign_phrases, load_pipeline, prepare_text, select_terms
 from topic_model.weighting import TermWeights, tf_idf
 
@@ -85,6 +86,7 @@ def main() -> None:
             ("weights", weights_variants),
             ("latent space", latent_variants),
             ("blend", blend_variants),
+            ("number of topics, topics alone", topic_count_variants),
         ):
             columns = [dict(variants(export, arguments.seed)) for export in exports]
             print(f"\n{title}")
@@ -256,17 +258,32 @@ def latent_variants(export: Export, _seed: int) -> Iterator[tuple[str, float]]:
         yield f"smoothing {smoothing}, {dimensions} dimensions", export.precision(every)
 
 
-def parts_of(export: Export, seed: int) -> tuple[Any, Any, Any]:
-    """Cosines of all pairs: topics (BC), latent space, terms."""
+def topic_count_variants(export: Export, seed: int) -> Iterator[tuple[str, float]]:
+    """Multiples of the number of topics that 'auto' takes, by fingerprints alone."""
+    rule = topic_roots(export, seed, "auto").shape[1]
+    for multiple in MULTIPLES:
+        roots = topic_roots(export, seed, max(2, round(rule * multiple)))
+        yield f"{multiple:g} of auto's{' (default)' if multiple == 1 else ''}", export.precision(roots @ roots.T)
+
+
+def topic_roots(export: Export, seed: int, num_topics: int | str) -> Any:
+    """Square roots of the fingerprints by the default algorithm; zeros of a campaign without a known term."""
     counts, terms = counted(default_terms(export))
     known = np.diff(counts.indptr) > 0
     used = counts[known]
     bags = BagsInMemory.of(used.indptr, used.indices, used.data, len(terms))
-    settings = algorithm(DEFAULT_ALGORITHM).settings_class(seed=seed)
+    settings = algorithm(DEFAULT_ALGORITHM).settings_class(seed=seed, num_topics=num_topics)
     model = fit(bags, Vocabulary.of(terms), TextSettings(), DEFAULT_ALGORITHM, settings)
     assert model is not None  # noqa: S101 - nothing asks it to stop
     roots = np.zeros((counts.shape[0], model.num_topics))
     roots[known] = np.sqrt(model.infer_theta(used.indptr, used.indices, used.data))
+    return roots
+
+
+def parts_of(export: Export, seed: int) -> tuple[Any, Any, Any]:
+    """Cosines of all pairs: topics (BC), latent space, terms."""
+    counts, _ = counted(default_terms(export))
+    roots = topic_roots(export, seed, "auto")
     weights = bm25(counts)
     return roots @ roots.T, company_of(weights, DEFAULTS.latent_dimensions), (weights @ weights.T).toarray()
 
