@@ -183,7 +183,8 @@ class _Connection:
             self._streams = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._streams
         kind = f"content-type: application/json\r\ncontent-length: {len(call.body)}\r\n" if call.body else ""
-        writer.write(f"{call.method} {call.path} HTTP/1.1\r\nhost: x\r\n{self._head}{kind}\r\n".encode() + call.body)
+        head = f"{call.method} {call.path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{self._head}{kind}\r\n"
+        writer.write(head.encode() + call.body)
         answer = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = next(int(line.split(b":")[1]) for line in answer.split(b"\r\n") if line.startswith(b"content-length"))
         await reader.readexactly(length)
