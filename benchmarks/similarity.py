@@ -87,6 +87,7 @@ def main() -> None:
             ("latent space", latent_variants),
             ("blend", blend_variants),
             ("number of topics, topics alone", topic_count_variants),
+            ("what the topic model counts, topics alone", trained_weights_variants),
         ):
             columns = [dict(variants(export, arguments.seed)) for export in exports]
             print(f"\n{title}")
@@ -266,9 +267,21 @@ def topic_count_variants(export: Export, seed: int) -> Iterator[tuple[str, float
         yield f"{multiple:g} of auto's{' (default)' if multiple == 1 else ''}", export.precision(roots @ roots.T)
 
 
-def topic_roots(export: Export, seed: int, num_topics: int | str) -> Any:
+def trained_weights_variants(export: Export, seed: int) -> Iterator[tuple[str, float]]:
+    """What the topic model counts, by fingerprints alone: words, or weights that add up to as many."""
+    for name, weigh in (("counts (default)", None), ("idf-weighted, damped counts", tf_idf), ("pmi", pmi)):
+        roots = topic_roots(export, seed, "auto", weigh)
+        yield name, export.precision(roots @ roots.T)
+
+
+def topic_roots(export: Export, seed: int, num_topics: int | str, weigh: Callable[[Any], Any] | None = None) -> Any:
     """Square roots of the fingerprints by the default algorithm; zeros of a campaign without a known term."""
     counts, terms = counted(default_terms(export))
+    if weigh is not None:
+        words = counts.sum()
+        counts = weigh(counts).tocsr()
+        counts.eliminate_zeros()
+        counts *= words / counts.sum()
     known = np.diff(counts.indptr) > 0
     used = counts[known]
     bags = BagsInMemory.of(used.indptr, used.indices, used.data, len(terms))
