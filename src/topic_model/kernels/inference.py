@@ -29,6 +29,9 @@ from topic_model.errors import CorpusError
 from topic_model.kernels.jit import FAST_MATH, array, kernel
 from topic_model.kernels.special import LOWEST_EXPONENT, exp_of, exp_psi_parts
 
+#: Without numba's check of every division for a zero, which would keep the loops that divide from vectorising. No
+#: divisor here is zero: weights and alpha are above it, topics and mixtures are clamped.
+ARITHMETIC: dict[str, Any] = {"fastmath": FAST_MATH, "error_model": "numpy"}
 #: Of exp(E[log beta]) over the term's largest.
 SMALLEST = 1e-18
 #: exp(-80) of the largest is what a topic has at least of exp(E[log theta]).
@@ -41,16 +44,18 @@ TOLERANCE = 1e-6
 MAX_ITERATIONS = 1_000
 MAX_ROUNDS = 10
 #: The first iterations are over all topics and in float32. They end when one in so many topics is left …
-FEW = 8
+FEW = 6
 #: … or an iteration moves no more than this share of the words; what follows is exact.
 ROUGH = 1e-4
 MAX_ROUGH_ITERATIONS = 20
+#: Topics left out that could gain no more than this share of the campaign's words, by a bound, are not looked at again.
+NEGLIGIBLE = 1e-8
 ROWS_AT_A_TIME = 256
-WIDTH = 32
+WIDTH = 8
 _TERMS_AT_A_TIME = 4_096
 
 
-@kernel(inline="always", fastmath=FAST_MATH)
+@kernel(inline="always", **ARITHMETIC)
 def _psi_parts(x: float) -> tuple[float, float]:
     """(y, e) with exp(psi(x)) = y exp(e), for x > 0, to 1e-10; no logarithm and no branch, so it vectorises.
 
@@ -65,7 +70,7 @@ def _psi_parts(x: float) -> tuple[float, float]:
     return y, -0.5 * r - q * (1.0 / 12 - q * (1.0 / 120 - q * (1.0 / 252 - q / 240))) - shift
 
 
-@kernel(inline="always", fastmath=FAST_MATH)
+@kernel(inline="always", **ARITHMETIC)
 def _exp(x: float) -> float:
     """exp(x) for x in [-80, 0], to 1e-11, without a call: Taylor's series at x / 256, squared eight times."""
     t = x * (1.0 / 256)
@@ -77,7 +82,7 @@ def _exp(x: float) -> float:
     return p
 
 
-@kernel(fastmath=FAST_MATH)
+@kernel(**ARITHMETIC)
 def _mixture(gamma, n, y, e, mixture):  # type: ignore[no-untyped-def]
     """exp(psi(gamma)) of n topics over about its largest; returns the exponent that was taken off."""
     largest = -1e300
@@ -89,7 +94,7 @@ def _mixture(gamma, n, y, e, mixture):  # type: ignore[no-untyped-def]
     return largest
 
 
-@kernel(fastmath=FAST_MATH)
+@kernel(**ARITHMETIC)
 def _gains(counts, rows, n, mixture, scales, gains):  # type: ignore[no-untyped-def]
     """Into ``gains``: sum_w n_w beta_kw / (sum_j mixture_j beta_jw), what each of n topics gains a
     share of its mixture.
@@ -115,7 +120,7 @@ def _gains(counts, rows, n, mixture, scales, gains):  # type: ignore[no-untyped-
         gains[k] = total
 
 
-@kernel(fastmath=FAST_MATH)
+@kernel(**ARITHMETIC)
 def _gather(topics, ids, active, n, rows):  # type: ignore[no-untyped-def]
     """The terms of n topics, topic by topic."""
     length = len(ids)
@@ -126,7 +131,7 @@ def _gather(topics, ids, active, n, rows):  # type: ignore[no-untyped-def]
             row[j] = topics[ids[j], topic]
 
 
-@kernel(fastmath=FAST_MATH)
+@kernel(**ARITHMETIC)
 def _shrink(alpha, least, rows, length, active, is_active, current, gamma, n):  # type: ignore[no-untyped-def]
     """Leave out the topics that gain no more than ``least``; returns the number of those left."""
     left = 0
@@ -145,7 +150,7 @@ def _shrink(alpha, least, rows, length, active, is_active, current, gamma, n):  
     return left
 
 
-@kernel(fastmath=FAST_MATH)
+@kernel(**ARITHMETIC)
 def _rough_gains(counts, ids, topics, mixture, gains):  # type: ignore[no-untyped-def]
     """:func:`_gains` of all topics, in float32 and from where their rows are: four terms at a time, to read less."""
     num_topics = len(mixture)
@@ -175,7 +180,7 @@ def _rough_gains(counts, ids, topics, mixture, gains):  # type: ignore[no-untype
             gains[k] += scale * row[k]
 
 
-@kernel(fastmath=FAST_MATH)
+@kernel(**ARITHMETIC)
 def _rough_start(counts, ids, topics, alpha, words, e, mixture, gains, gamma):  # type: ignore[no-untyped-def]
     """Iterations over all topics from gamma of ones, in float32, until few topics are left or little changes."""
     num_topics = len(alpha)
@@ -204,7 +209,17 @@ def _rough_start(counts, ids, topics, alpha, words, e, mixture, gains, gamma):  
             mixture[k] *= exp_of(max(e[k] - largest, LOWEST_EXPONENT))
 
 
-@kernel(fastmath=FAST_MATH)
+@kernel(**ARITHMETIC)
+def _most_left_out(scales, length, alpha, top):  # type: ignore[no-untyped-def]
+    """What a topic that is left out gains at most, its gamma being no more than ``alpha``: no term is worth over 1."""
+    total = 0.0
+    for j in range(length):
+        total += scales[j]
+    y, e = _psi_parts(alpha)
+    return total * y * _exp(max(min(e - top, 0.0), _LOWEST_EXPONENT))
+
+
+@kernel(**ARITHMETIC)
 def _look_again(scales, ids, topics, alpha, top, e, mixture, gains, is_active, rough, gamma, least):  # type: ignore[no-untyped-def]
     """What the topics left out would gain, into ``gamma``; returns how many of them gain more than ``least``.
 
@@ -251,7 +266,7 @@ def _look_again(scales, ids, topics, alpha, top, e, mixture, gains, is_active, r
         array(float64, 1),
         array(float64, 2, writable=True),
     ),
-    fastmath=FAST_MATH,
+    **ARITHMETIC,
     nogil=True,
 )
 def infer(indptr, indices, weights, topics, alpha, thetas):  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
@@ -275,7 +290,7 @@ def infer(indptr, indices, weights, topics, alpha, thetas):  # type: ignore[no-u
     gains, current, gamma = np.empty(num_topics), np.empty(num_topics), np.empty(num_topics)
     rows, scales = np.empty(longest * num_topics), np.empty(longest)
     active, is_active = np.empty(num_topics, np.int64), np.empty(num_topics, np.bool_)
-    prior = alpha.sum()
+    prior, highest_alpha = alpha.sum(), alpha[: thetas.shape[1]].max()
     done = 0
     for d in range(len(indptr) - 1):
         ids = indices[indptr[d] : indptr[d + 1]]
@@ -318,6 +333,11 @@ def infer(indptr, indices, weights, topics, alpha, thetas):  # type: ignore[no-u
                 gamma[active[k]] = current[k]
             if n == num_topics:
                 break
+            if _most_left_out(scales, len(ids), highest_alpha + least, top) <= NEGLIGIBLE * words:
+                for k in range(num_topics):
+                    if not is_active[k]:
+                        gamma[k] = alpha[k]
+                break
             left_out = (top, rough_e, rough_mixture, rough_gains, is_active, rough_gamma)
             if not _look_again(scales, ids, topics, alpha, *left_out, gamma, least):
                 break
@@ -336,7 +356,7 @@ def infer(indptr, indices, weights, topics, alpha, thetas):  # type: ignore[no-u
         array(float64, 1),
         array(float32, 2, writable=True),
     ),
-    fastmath=FAST_MATH,
+    **ARITHMETIC,
     nogil=True,
 )
 def _scale(lambda_, psi_of_totals, topics):  # type: ignore[no-untyped-def]
@@ -375,8 +395,8 @@ class Inference:
     def __init__(self, lambda_: FloatArray, alpha: FloatArray) -> None:
         """Topics from Dirichlet parameters of shape (K, n_terms), with the prior of shape (K,)."""
         self._num_topics = len(alpha)
-        # Topics that nothing belongs to fill the last registers: loops over topics then have no rest.
-        added = -self._num_topics % (WIDTH if self._num_topics > WIDTH // 2 else 8)
+        # Topics that nothing belongs to fill the last register: loops over topics then have no rest.
+        added = -self._num_topics % WIDTH
         self._topics = np.pad(scaled_topics(lambda_), ((0, 0), (0, added)))
         self._alpha = np.pad(np.asarray(alpha, dtype=np.float64), (0, added), constant_values=1.0)
 
