@@ -15,7 +15,7 @@ from workflow_functions.errors import LookupRowsError
 from workflow_functions.lookup_documents import documents_of
 
 FORMAT_VERSION = 2
-MAX_MANIFEST_BYTES = 4 << 20
+MAX_MANIFEST_BYTES = 8 << 20
 MAX_ITEM_BYTES = 400_000
 """DynamoDB's limit is 409,600 bytes, with the names and values of the item's keys."""
 

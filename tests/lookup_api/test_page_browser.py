@@ -51,6 +51,32 @@ SPINNER = """(() => {
   return getComputedStyle(spinner).animationName;
 })()"""
 
+PLOT = "document.querySelector('canvas.plot').toDataURL()"
+FINGERS = """(acts) => {
+  const canvas = document.querySelector("canvas.rings"), box = canvas.getBoundingClientRect();
+  canvas.setPointerCapture = () => {}; // there is no real finger to capture
+  for (const [name, pointerId, share, down = 0.5] of acts) {
+    const place = { clientX: box.x + box.width * share, clientY: box.y + box.height * down };
+    const more = { pointerId, pointerType: "touch", bubbles: true, ...place };
+    canvas.dispatchEvent(new PointerEvent(`pointer${name}`, more));
+  }
+}"""
+DISC = """async ([x, y, radius]) => {
+  const { Discs, pixel } = await import(new URL("page/map_drawing.js", document.baseURI));
+  const canvas = Object.assign(document.createElement("canvas"), { width: 40, height: 40 });
+  const discs = new Discs(canvas);
+  discs.begin(40, 40, radius, pixel([0, 0, 0]));
+  discs.add(x, y, pixel([255, 255, 255]));
+  discs.end();
+  const { data } = canvas.getContext("2d").getImageData(0, 0, 40, 40);
+  let area = 0, right = 0;
+  for (let at = 0; at < 1600; at++) {
+    area += data[4 * at] / 255;
+    if (at % 40 > 20) right += data[4 * at];
+  }
+  return { area, right };
+}"""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
@@ -455,6 +481,17 @@ def test_the_map_opens_campaigns_by_mouse_and_by_keys(page: Callable[..., Page],
     assert one.said == mine.said == []
 
 
+def alone(answer: dict[str, Any], box: dict[str, float]) -> tuple[int, float, float]:
+    """The campaign that stands most alone on the map, and where in its box that is."""
+    points = list(zip(answer["x"], answer["y"], strict=True))
+    place = max(range(len(points)), key=lambda one: sorted(math.dist(points[one], other) for other in points)[1])
+    span = min(box["width"], box["height"]) - 56
+    wide, high = min(box["width"] - 56, 2 * span), min(box["height"] - 56, 2 * span)
+    x = (box["width"] - wide) / 2 + answer["x"][place] / 10_000 * wide
+    y = (box["height"] - high) / 2 + (1 - answer["y"][place] / 10_000) * high
+    return place, x, y
+
+
 def test_a_click_on_the_map_opens_what_is_there(page: Callable[..., Page], api: Server) -> None:
     """The campaign that stands most alone, by where the API says that it stands."""
     one = page(width=1280)
@@ -462,13 +499,8 @@ def test_a_click_on_the_map_opens_what_is_there(page: Callable[..., Page], api: 
     tab = one.tab
     tab.wait_for_selector("[data-milliseconds]")
     answer = api.get("/v1/map")
-    points = list(zip(answer["x"], answer["y"], strict=True))
-    place = max(range(len(points)), key=lambda one: sorted(math.dist(points[one], other) for other in points)[1])
+    place, x, y = alone(answer, tab.locator("canvas.rings").bounding_box())
     box = tab.locator("canvas.rings").bounding_box()
-    span = min(box["width"], box["height"]) - 56
-    wide, high = min(box["width"] - 56, 2 * span), min(box["height"] - 56, 2 * span)
-    x = (box["width"] - wide) / 2 + answer["x"][place] / 10_000 * wide
-    y = (box["height"] - high) / 2 + (1 - answer["y"][place] / 10_000) * high
     tab.mouse.move(box["x"] + x, box["y"] + y)
     tab.wait_for_selector(".tip:not([hidden])")
     assert tab.locator(".tip b").inner_text() == answer["name"][place]
@@ -477,6 +509,62 @@ def test_a_click_on_the_map_opens_what_is_there(page: Callable[..., Page], api: 
     tab.mouse.click(box["x"] + x, box["y"] + y)
     tab.wait_for_selector("text=Recommended keywords")
     assert tab.locator("main h2").inner_text() == answer["name"][place]
+
+
+def test_going_back_finds_the_map_as_it_was(page: Callable[..., Page]) -> None:
+    """Zoom and place, to the pixel."""
+    one = page()
+    one.open(map="")
+    tab = one.tab
+    tab.wait_for_selector("[data-milliseconds]")
+    whole = tab.evaluate(PLOT)
+    tab.get_by_role("application").focus()
+    for pressed in ("+", "+", "ArrowLeft", "ArrowUp"):
+        tab.keyboard.press(pressed)
+    one.until("document.getElementById('status').textContent.includes(', ')")
+    tab.wait_for_timeout(100)
+    seen = tab.evaluate(PLOT)
+    assert seen != whole
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("text=Recommended keywords")
+    tab.go_back()
+    tab.wait_for_selector("[data-milliseconds]")
+    tab.wait_for_timeout(200)
+    assert tab.evaluate(PLOT) == seen
+
+
+def test_two_fingers_zoom_and_a_tap_tells_before_it_opens(page: Callable[..., Page], api: Server) -> None:
+    """A finger has no hover: the first tap names the campaign, the second opens it."""
+    one = page(width=360)
+    one.open(map="")
+    tab = one.tab
+    tab.wait_for_selector("[data-milliseconds]")
+    whole = tab.evaluate(PLOT)
+    apart = [["down", 1, 0.4], ["down", 2, 0.6], ["move", 1, 0.4], ["move", 2, 0.9]]
+    tab.evaluate(FINGERS, [*apart, ["up", 1, 0], ["up", 2, 0]])
+    tab.wait_for_timeout(100)
+    assert tab.evaluate(PLOT) != whole
+    assert tab.locator("canvas.rings").evaluate("canvas => canvas.style.touchAction") == "none"
+    tab.get_by_role("button", name="Show the whole map").click()
+    answer, box = api.get("/v1/map"), tab.locator("canvas.rings").bounding_box()
+    place, x, y = alone(answer, box)
+    tap = [["down", 1, x / box["width"], y / box["height"]], ["up", 1, x / box["width"], y / box["height"]]]
+    tab.evaluate(FINGERS, tap)
+    assert tab.locator(".tip b").inner_text() == answer["name"][place]
+    tab.evaluate(FINGERS, tap)
+    tab.wait_for_selector("text=Recommended keywords")
+    assert tab.locator("main h2").inner_text() == answer["name"][place]
+
+
+def test_discs_are_round_and_stay_in_the_picture(page: Callable[..., Page]) -> None:
+    """A disc covers its area; one at an edge is cut there and does not come out at the other side."""
+    one = page()
+    one.open()
+    assert one.tab.evaluate(DISC, [20, 20, 4.0])["area"] == pytest.approx(math.pi * 16, rel=0.05)
+    edge = one.tab.evaluate(DISC, [0, 20, 4.0])
+    assert edge["area"] == pytest.approx(math.pi * 8 + 4, rel=0.1)
+    assert edge["right"] == 0
+    assert one.tab.evaluate(DISC, [-1, 20, 4.0])["area"] == 0
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (768, "light"), (1920, "dark")])

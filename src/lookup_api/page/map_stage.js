@@ -244,8 +244,8 @@ export function mapStage(points, acts, signal) {
     else if (event.key === "Enter" && hovered >= 0) { event.preventDefault(); acts.open(hovered); return; } else return;
     event.preventDefault();
     crosshair = true;
-    // By keys one points with the middle of the map.
-    hover(nearest(width / 2, height / 2, 200));
+    // By keys one points with the middle of the map, at what is nearest to it, however far.
+    hover(nearest(width / 2, height / 2, width + height));
     drawRings();
   });
   on("blur", () => { crosshair = false; hover(-1); drawRings(); });
