@@ -30,6 +30,8 @@ class ClientScope:
     def all_nearest(self, client: str, number: int) -> tuple[list[IntArray], list[FloatArray]]:
         """Rows and similarities of the neighbours of each of a client's campaigns, among that client's."""
         rows = self.rows[client]
+        if (listed := self._index.all_listed(rows, number)) is not None:
+            return listed.rows, listed.similarities
         found = self._part(client, rows).all_nearest(number)
         return [row + rows.start for row in found.rows], found.similarities
 

@@ -67,6 +67,10 @@ class InvertedLists:
             found[scope.start, scope.stop] = (scope.probes, order + scope.start, starts)
         return found
 
+    def covers(self, rows: slice) -> bool:
+        """Whether these rows are a scope."""
+        return (rows.start, rows.stop) in self._members
+
     def candidates(self, place: Float32Array, rows: slice) -> IntArray | None:
         """The rows in the lists nearest to a query's place; None where these rows are no scope.
 

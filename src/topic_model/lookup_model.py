@@ -85,7 +85,7 @@ class LookupModel:
         terms = tokenizer.count_terms(phrases.keywords)
         theta = self.model.infer(terms)
         ids, counts = self.model.vocabulary.bow(terms)
-        vectors = self._vectors(theta, ids, counts)
+        vectors = self.vectors(theta, ids, counts)
         own_row = self.campaigns.row_of(campaign.campaign_id)
         number = k or self.settings.num_neighbours
         if only_client is None:
@@ -121,7 +121,8 @@ class LookupModel:
         """The index of each client."""
         return ClientScope(self.campaigns.rows_of_client, self.index)
 
-    def _vectors(self, theta: FloatArray, ids: IntArray, counts: IntArray) -> CampaignVectors:
+    def vectors(self, theta: FloatArray, ids: IntArray, counts: IntArray) -> CampaignVectors:
+        """What a fresh campaign of these terms, whose ids ascend, is compared by."""
         bag = csr(counts.astype(np.float64), ids, [0, len(ids)], len(self.model.vocabulary))
         weights = self.term_weights.rows(bag)
         return CampaignVectors(theta, weights, self.latent.project(weights)[0])

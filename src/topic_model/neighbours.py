@@ -185,10 +185,26 @@ class CampaignIndex:
         )
 
     def all_nearest(self, number: int, *, exact: bool | None = None) -> Neighbours:
-        """Neighbours of every campaign of the index, itself left out; ``exact`` says whether by all pairs."""
+        """Neighbours of every campaign of the index, itself left out; ``exact`` says whether by all pairs.
+
+        Where it is left open: by all pairs up to :data:`EXACT_LIMIT` campaigns, above as fresh campaigns' are found, by
+        the inverted lists, and by shortlists where there are none.
+        """
         if exact or (exact is None and len(self) <= EXACT_LIMIT):
             return self._all_pairs(number)
-        return self._shortlisted(number)
+        listed = None if exact is False else self.all_listed(slice(0, len(self)), number)
+        return self._shortlisted(number) if listed is None else listed
+
+    def all_listed(self, rows: slice, number: int) -> Neighbours | None:
+        """Neighbours of all campaigns of some rows among these, by the inverted lists; None where there are none."""
+        if self.lists is None or number > MAX_NUMBER or not self.lists.covers(rows):
+            return None
+        found = Neighbours([], [])
+        for row in range(rows.start, rows.stop):
+            near = self.nearest(self.vectors(row), number, own_row=row, within=rows)
+            found.rows.append(near.rows[0])
+            found.similarities.append(near.similarities[0])
+        return found
 
     def _ranked(
         self, candidates: list[IntArray], similarities: list[FloatArray], number: int, own: list[int | None]

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from tests.topic_model.conftest import Chain
 from topic_model import neighbours
 from topic_model.artifact import read_artifact, write_manifest
+from topic_model.client_scope import ClientScope
 from topic_model.errors import ArtifactError, ArtifactMismatchError
 from topic_model.inverted_lists import MAX_NUMBER, MIN_RECALL, InvertedLists, Scope, build_inverted_lists, recall
 from topic_model.latent import LatentSpace, fit_latent_space
@@ -24,10 +25,10 @@ from topic_model.neighbours import CampaignIndex, with_lists
 from topic_model.settings import NeighbourSettings
 from topic_model.weighting import TermWeights
 
-N, LARGE_CLIENT = 4_000, slice(1_000, 2_500)
+N, LARGE_CLIENT = 4_000, slice(500, 3_500)
 
 
-def _campaigns(n: int, *, alike: bool, num_topics: int = 40, n_terms: int = 1_500) -> tuple[CampaignIndex, LatentSpace]:
+def _campaigns(n: int, *, alike: bool, num_topics: int = 15, n_terms: int = 1_500) -> tuple[CampaignIndex, LatentSpace]:
     """Campaigns of one topic each, or all of them of all topics, which no lists can tell apart."""
     random = np.random.RandomState(3)
     if alike:
@@ -77,6 +78,22 @@ def test_lists_are_looked_into_and_not_everyone(listed: CampaignIndex) -> None:
     assert candidates is not None and 7 in candidates and len(candidates) < N / 2
 
 
+def test_known_campaigns_neighbours_are_those_of_fresh_ones(
+    listed: CampaignIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Published or asked for, a campaign has the same neighbours, among everyone and within its client."""
+    monkeypatch.setattr(neighbours, "EXACT_LIMIT", 100)
+    rows, similarities = ClientScope({"c": LARGE_CLIENT}, listed).all_nearest("c", 10)
+    every = listed.all_nearest(10)
+    for row in range(LARGE_CLIENT.start, LARGE_CLIENT.stop, 90):
+        asked = listed.nearest(listed.vectors(row), 10, own_row=row)
+        assert every.rows[row].tolist() == asked.rows[0].tolist()
+        within = listed.nearest(listed.vectors(row), 10, own_row=row, within=LARGE_CLIENT)
+        place = row - LARGE_CLIENT.start
+        assert rows[place].tolist() == within.rows[0].tolist()
+        assert similarities[place].tolist() == within.similarities[0].tolist()
+
+
 def test_more_neighbours_than_lists_are_good_for_come_from_everyone(listed: CampaignIndex) -> None:
     """Above a hundred the answer is exact."""
     number = MAX_NUMBER + 1
@@ -96,7 +113,7 @@ def test_another_part_than_those_measured_is_searched_whole(listed: CampaignInde
 
 def test_the_recall_is_that_of_whole_and_of_cut_campaigns(listed: CampaignIndex) -> None:
     """Each scope's figures reach the bar, and with too few lists they would not: the measure can fail."""
-    assert listed.lists is not None
+    assert listed.lists is not None and listed.lists.covers(LARGE_CLIENT)
     for scope in listed.lists.scopes:
         assert min(scope.recall_at_10, scope.recall_at_100) >= MIN_RECALL
     one_list = replace(listed.lists, scopes=(Scope(0, N, 1, 1.0, 1.0),))
