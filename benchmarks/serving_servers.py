@@ -164,7 +164,8 @@ def _environment(package: str) -> Path:
         pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         done = subprocess.run([*pip, package, *_requirements()], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise NotInstalledError(f"{package} cannot be installed: {done.stderr.strip()[-300:]}")
+            said = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or [done.stderr.strip()]
+            raise NotInstalledError(f"{package} cannot be installed: {said[-1][:300]}")
         (folder / "ready").touch()
     return folder / "bin"
 
