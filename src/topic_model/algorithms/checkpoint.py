@@ -108,9 +108,14 @@ def read_checkpoint(folder: Path, identity: Identity) -> Checkpoint | None:
     except Exception as error:  # zipfile, zlib and NumPy each raise their own for a damaged archive
         message = f"{path.name} is damaged ({error}); delete the checkpoint folder to start again"
         raise DamagedCheckpointError(message) from error
-    if digest != _digest(about_bytes, state) or about["format_version"] != FORMAT_VERSION:
+    if digest != _digest(about_bytes, state):
         message = f"{path.name} differs from its digest; delete the checkpoint folder to start again"
         raise DamagedCheckpointError(message)
+    if about["format_version"] != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path.name} has the format version {about['format_version']}; expected {FORMAT_VERSION}: finish the "
+            "training with the release that began it, or delete the checkpoint folder to start again"
+        )
     if told := identity.differences(about["identity"]):
         raise CheckpointError(
             f"{path.name} belongs to {' and '.join(told)}; use another checkpoint folder or delete this one"

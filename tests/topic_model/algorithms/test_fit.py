@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.topic_model.algorithms.counting import PLACE, ShuffleSettings
-from topic_model.algorithms import ALGORITHMS, DEFAULT_ALGORITHM, algorithm
+from topic_model.algorithms import ALGORITHMS, DEFAULT_ALGORITHM, algorithm, checkpoint
 from topic_model.algorithms import fit as fitting
 from topic_model.algorithms.base import AlgorithmSettings, Posterior, resolve_num_topics
 from topic_model.algorithms.checkpoint import CHECKPOINT_NAME
@@ -266,6 +266,18 @@ def test_damaged_scratch_is_refused(damage: str, corpus: Corpus, tmp_path: Path)
         path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     with pytest.raises(DamagedCheckpointError, match="scratch files"):
         _fit(corpus, checkpoints=tmp_path)
+
+
+def test_a_checkpoint_of_another_format_is_no_damage(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of another release is refused as such, not as a damaged file, which the container would train over."""
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 1)
+    _fit(corpus, checkpoints=tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="has the format version 1; expected 2") as refused:
+        fit_corpus(corpus, "shuffle", SHUFFLE, checkpoints=tmp_path)
+    assert not isinstance(refused.value, DamagedCheckpointError)
 
 
 def test_a_file_for_a_checkpoint_folder_is_refused(corpus: Corpus, tmp_path: Path) -> None:
