@@ -272,9 +272,9 @@ def test_a_checkpoint_of_another_format_is_no_damage(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of another release is refused as such, not as a damaged file, which the container would train over."""
-    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 1)
-    _fit(corpus, checkpoints=tmp_path)
-    monkeypatch.undo()
+    with monkeypatch.context() as release:
+        release.setattr(checkpoint, "FORMAT_VERSION", 1)
+        _fit(corpus, checkpoints=tmp_path)
     with pytest.raises(CheckpointError, match="has the format version 1; expected 2") as refused:
         fit_corpus(corpus, "shuffle", SHUFFLE, checkpoints=tmp_path)
     assert not isinstance(refused.value, DamagedCheckpointError)
