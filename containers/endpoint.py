@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from typing import Any
 
 import orjson
@@ -26,6 +26,9 @@ from containers.turns import Held, Turns
 
 MAX_BODY_BYTES = 6 * 2**20  # InvokeEndpoint's limit
 MAX_BATCH_BODY_BYTES = 100 * 2**20  # batch transform's
+# Of the answers to one request's lines: InvokeEndpoint's limit again. A few bytes of a line may ask for much.
+MAX_ANSWER_BYTES = 6 * 2**20
+MAX_BATCH_ANSWER_BYTES = 512 * 2**20
 MAX_HELD_BYTES = 32 * 2**20  # of bodies; the worst of them take half a minute
 BODY_SECONDS = 30.0
 # A larger record may take seconds: it is answered beside the event loop. Most are of a few kilobytes.
@@ -71,6 +74,7 @@ class Endpoint:
         self._turns = Turns(limits.queue)
         self._beside = asyncio.Lock()  # one long record at a time
         self._max_body = MAX_BATCH_BODY_BYTES if scorer.batch else MAX_BODY_BYTES
+        self._max_answer = MAX_BATCH_ANSWER_BYTES if scorer.batch else MAX_ANSWER_BYTES
         self._held = Held(max(MAX_HELD_BYTES, 2 * self._max_body))
 
     async def ping(self, _request: Request) -> Response:
@@ -115,19 +119,24 @@ class Endpoint:
             return self._response(self._scorer.answer(content))
 
     async def _answer_lines(self, content: bytes) -> bytes:
-        answers: list[bytes] = []
-        lines = deque((number, line) for number, line in enumerate(content.split(b"\n"), start=1) if line.strip())
-        while lines:
-            if len(lines[0][1]) > LONG_RECORD_BYTES:
-                number, line = lines.popleft()
-                answers.append(self._line(await self._answer_long(partial(self._scorer.answer_line, line, number))))
-                continue
-            async with self._turns.turn():
-                end = time.monotonic() + TURN_SECONDS
-                while lines and len(lines[0][1]) <= LONG_RECORD_BYTES and time.monotonic() < end:
-                    number, line = lines.popleft()
-                    answers.append(self._line(self._scorer.answer_line(line, number)))
-        return b"".join(answers)
+        answers = bytearray()
+        # Read as they are answered: a few megabytes may be of millions of lines.
+        lines = ((line, number) for number, line in enumerate(BytesIO(content), start=1) if line.strip())
+        line = next(lines, None)
+        while line is not None:
+            if len(line[0]) > LONG_RECORD_BYTES:
+                answers += self._line(await self._answer_long(partial(self._scorer.answer_line, *line)))
+                line = next(lines, None)
+            else:
+                async with self._turns.turn():
+                    end = time.monotonic() + TURN_SECONDS
+                    while line is not None and len(line[0]) <= LONG_RECORD_BYTES and time.monotonic() < end:
+                        answers += self._line(self._scorer.answer_line(*line))
+                        line = next(lines, None)
+            if len(answers) > self._max_answer:
+                message = f"the answers to these lines are over {self._max_answer} bytes; send fewer lines at a time"
+                raise _RefusedError(_told(refusal("too_large", message, 413)))
+        return bytes(answers)
 
     async def _answer_long(self, work: Callable[[], Answer]) -> Answer:
         """Work of a long record in a thread: pings and short records get their turns meanwhile."""

@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.http_load import Call, at_rate
 from containers.turns import Held, Turns
-from tests.containers.serving import Server, serve, until
+from tests.containers.serving import LINES, Server, serve, until
 
 SHORT = {"keywords": ["espresso grinder", "latte"]}
 QUEUE = 3
@@ -70,13 +70,21 @@ def test_a_long_record_holds_nobody_up(server: Server, long_record: dict[str, An
 
 def test_a_long_batch_lets_others_between_its_lines(server: Server) -> None:
     """Lines are answered in slices, and a single record waits for a slice alone."""
-    line = orjson.dumps({"keywords": ["espresso grinder", "latte"], "k": 500}) + b"\n"
+    line = orjson.dumps({"keywords": ["espresso grinder", "latte"], "k": 3, "num_recommendations": 0}) + b"\n"
     with ThreadPoolExecutor(1) as pool:
         batch = pool.submit(server.ask_lines, line * 1_500)
         answered = [server.ask(SHORT)[0] for _ in range(5)]
         assert not batch.done()
         assert answered == [200] * 5
         assert len(batch.result()) == 1_500
+
+
+def test_a_few_bytes_do_not_ask_for_an_endless_answer(server: Server) -> None:
+    """Lines whose answers are more than the platform takes are refused together, and soon; the next one is answered."""
+    for line in (b"x\n", b'{"keywords": ["espresso"], "k": 1000}\n'):
+        status, answer = server.request("POST", "/invocations", line * 100_000, LINES)
+        assert (status, orjson.loads(answer)["error"]["code"]) == (413, "too_large")
+    assert server.ask(SHORT)[0] == 200
 
 
 def test_a_burst_is_answered_or_refused_and_then_all_is_as_before(server: Server) -> None:
