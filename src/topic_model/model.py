@@ -70,7 +70,7 @@ class TopicModel:
 
         Raises:
             NoKnownTermsError: the bag is empty. The prior is nobody's fingerprint.
-            CorpusError: an id is out of range, or a count is not above 0 and finite.
+            CorpusError: an id is out of range, or a count is not above 0 and at most 10¹².
         """
         theta: FloatArray = self.infer_theta(np.array([0, len(ids)]), ids, counts)[0]
         return theta
@@ -100,7 +100,7 @@ class TopicModel:
 
         Raises:
             NoKnownTermsError: a row is empty; leave such campaigns out and list them.
-            CorpusError: an id is out of range, or a count is not above 0 and finite.
+            CorpusError: an id is out of range, or a count is not above 0 and at most 10¹².
         """
         if (np.diff(indptr) == 0).any():
             raise NoKnownTermsError("the campaign has no known terms, so it has no fingerprint; add keywords")

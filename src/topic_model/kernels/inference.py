@@ -25,6 +25,7 @@ from numba import float32, float64, int32, int64, void
 from scipy.special import psi
 
 from topic_model.arrays import Float32Array, FloatArray, IntArray
+from topic_model.bags import MAX_COUNT
 from topic_model.errors import CorpusError
 from topic_model.kernels.jit import FAST_MATH, array, kernel
 from topic_model.kernels.special import LOWEST_EXPONENT, exp_of, exp_psi_parts
@@ -50,6 +51,8 @@ ROUGH = 1e-4
 MAX_ROUGH_ITERATIONS = 20
 #: Topics left out that could gain no more than this share of the campaign's words, by a bound, are not looked at again.
 NEGLIGIBLE = 1e-8
+#: As for training. Without it, sums would overflow float32; above it nobody's counts are.
+_LARGEST_WEIGHT = MAX_COUNT
 ROWS_AT_A_TIME = 256
 WIDTH = 8
 _TERMS_AT_A_TIME = 4_096
@@ -381,7 +384,7 @@ def _scale(lambda_, psi_of_totals, topics):  # type: ignore[no-untyped-def]
 def _first_wrong(indptr, indices, weights, n_terms):  # type: ignore[no-untyped-def]
     """The first entry whose id or weight is out of range, -1 for none; without fast mathematics, which knows no NaN."""
     for entry in range(len(indices)):
-        if not (0 <= indices[entry] < n_terms and 0.0 < weights[entry] < np.inf):
+        if not (0 <= indices[entry] < n_terms and 0.0 < weights[entry] <= _LARGEST_WEIGHT):
             return entry
     for d in range(len(indptr) - 1):
         if not 0 <= indptr[d] < indptr[d + 1] <= len(indices):
@@ -414,8 +417,12 @@ class Inference:
         number of threads.
 
         Raises:
-            CorpusError: a row is empty, an id is out of range, or a weight is not above 0 and finite.
+            CorpusError: a row is empty, an id is out of range, or a weight is not above 0 and at most
+                :data:`topic_model.bags.MAX_COUNT`.
+            ValueError: ``threads`` is below 1.
         """
+        if threads < 1:
+            raise ValueError(f"threads is {threads}; expected 1 or more")
         pointers = np.ascontiguousarray(indptr, dtype=np.int64)
         ids, values = _as_ids(indices), np.ascontiguousarray(weights, dtype=np.float64)
         if (wrong := _first_wrong(pointers, ids, values, len(self._topics))) >= 0 or len(ids) != len(values):
@@ -456,7 +463,7 @@ def _explain(entry: int, indptr: IntArray, ids: Any, weights: FloatArray, n_term
     row = int(np.searchsorted(indptr, entry, side="right")) - 1
     return (
         f"row {row} has the term id {ids[entry]} with the weight {weights[entry]}; expected an id from 0 to "
-        f"{n_terms - 1} and a finite weight above 0: build the bags with this model's vocabulary"
+        f"{n_terms - 1} and a weight above 0 and at most {MAX_COUNT:g}: build the bags with this model's vocabulary"
     )
 
 

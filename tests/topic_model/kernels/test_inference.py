@@ -161,9 +161,9 @@ def test_any_positive_weight_is_allowed(weight: float) -> None:
     assert np.abs(theta - plain_fingerprints(lambda_, priors, bags)).max() < 1e-4
 
 
-@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("weight", [0.0, -1.0, 2e12, float("nan"), float("inf"), float("-inf")])
 def test_weights_that_are_none_are_refused(weight: float) -> None:
-    """Zero, negative, NaN and infinite weights are named with their row and term."""
+    """Zero, negative, NaN, infinite and overflowing weights are named with their row and term."""
     inference = Inference(random_lambda(3, 50, seed=1), np.full(3, 0.05))
     with pytest.raises(CorpusError, match=rf"row 1 has the term id 4 with the weight {weight}; expected .* above 0"):
         inference.theta(np.array([0, 1, 3]), np.array([1, 2, 4]), np.array([1.0, 1.0, weight]))
