@@ -24,8 +24,9 @@ import orjson
 
 from topic_model.artifact import read_artifact
 from topic_model.campaigns import Campaign, Keyword
+from topic_model.confidence import MIN_KNOWN_TERMS_SHARE
 from topic_model.errors import NoKnownTermsError
-from topic_model.lookup_model import MIN_KNOWN_TERMS_SHARE, MIN_NEAREST, LookupModel, read_lookup_model
+from topic_model.lookup_model import LookupModel, read_lookup_model
 from topic_model.sample import generate_sample
 from topic_model.text import Tokenizer
 
@@ -44,7 +45,7 @@ def main() -> None:
     tokenizer = Tokenizer(lookup.model.text_settings)
     print(
         f"{len(lookup.index):,} campaigns, K = {lookup.model.num_topics}; "
-        f"bars {MIN_KNOWN_TERMS_SHARE:g} and {MIN_NEAREST:g}\n"
+        f"bars {MIN_KNOWN_TERMS_SHARE:g} and {lookup.min_nearest:g}\n"
         f"{'':<26}{'unknown':>8}  {'known_terms_share':<17}  {'nearest':<17}  {'low by share':>12} {'by nearest':>10} "
         f"{'by both':>7}\n{'':<36}{'1 %   25 %   50 %':<17}  1 %   25 %   50 %"
     )
@@ -63,7 +64,7 @@ def _report(name: str, lookup: LookupModel, tokenizer: Tokenizer, campaigns: Seq
             continue
         shares.append(found["known_terms_share"])
         nearest.append(found["nearest"])
-    few, far = np.array(shares) < MIN_KNOWN_TERMS_SHARE, np.array(nearest) < MIN_NEAREST
+    few, far = np.array(shares) < MIN_KNOWN_TERMS_SHARE, np.array(nearest) < lookup.min_nearest
     print(
         f"{name:<26}{unknown / len(campaigns):>8.3f}  {_quantiles(shares):<17}  {_quantiles(nearest):<17}  "
         f"{few.mean():>12.3f} {far.mean():>10.3f} {(few | far).mean():>7.3f}",

@@ -25,6 +25,7 @@ from topic_model.artifact import Artifact, read_model, write_model
 from topic_model.campaigns import Campaign
 from topic_model.client_scope import ClientScope
 from topic_model.clusters import Clusters
+from topic_model.confidence import MIN_NEAREST, describe_confidence
 from topic_model.errors import ArtifactError, ArtifactMismatchError
 from topic_model.inverted_lists import InvertedLists, read_inverted_lists
 from topic_model.known_campaigns import KnownCampaigns, read_known_campaigns
@@ -42,16 +43,14 @@ VECTORS = ("theta.npy", "latent.npy", "weights_indptr.npy", "weights_indices.npy
 MAX_SHARED_TOPICS = 3
 MAX_SHARED_TERMS = 5
 MAX_RELATED_TERMS = 5
-# Bars of low confidence, measured in docs/decisions/0013-confidence.md.
-MIN_KNOWN_TERMS_SHARE = 0.5
-"""Of a campaign's distinct terms. Below, most of the text has no say in the answer."""
-MIN_NEAREST = 0.5
-"""Of the nearest neighbour's similarity. Below, words drawn at random do as well."""
 
 
 @dataclass(frozen=True)
 class LookupModel:
-    """A topic model with the campaigns that it is asked about: neighbours, clusters and keywords in use."""
+    """A topic model with the campaigns that it is asked about: neighbours, clusters and keywords in use.
+
+    ``min_nearest`` is the similarity that the nearest neighbour must have for an answer not to be of low confidence.
+    """
 
     model: TopicModel
     model_version: str
@@ -63,6 +62,7 @@ class LookupModel:
     keywords: KeywordTable
     recommender: Recommender
     settings: NeighbourSettings
+    min_nearest: float = MIN_NEAREST
 
     def answer(
         self,
@@ -98,7 +98,9 @@ class LookupModel:
             **describe_fingerprint(self.model, theta),
             "known_terms": len(ids),
             "unknown_terms": [term for term in terms if term not in self.model.vocabulary.ids][:50],
-            **describe_confidence(len(ids) / len(terms), float(similarities[0]) if len(similarities) else 0.0),
+            **describe_confidence(
+                len(ids) / len(terms), float(similarities[0]) if len(similarities) else 0.0, self.min_nearest
+            ),
             "cluster": cluster,
             "cluster_label": self.clusters.labels[cluster],
             "similar": self.similar(vectors, rows, similarities),
@@ -237,19 +239,6 @@ def top_topics(model: TopicModel, theta: FloatArray | Float32Array) -> list[dict
     ]
 
 
-def describe_confidence(known_terms_share: float, nearest: float) -> dict[str, Any]:
-    """How far an answer is to be trusted: its two figures, and whether either is below its bar.
-
-    ``known_terms_share`` is the share of the campaign's distinct terms that the vocabulary has, ``nearest`` the
-    similarity of the nearest neighbour, 0 where there is none.
-    """
-    share = round(known_terms_share, 4)
-    return {
-        "confidence": {"known_terms_share": share, "nearest": nearest},
-        "low_confidence": share < MIN_KNOWN_TERMS_SHARE or nearest < MIN_NEAREST,
-    }
-
-
 def write_lookup_model(lookup: LookupModel, folder: Path, about: Mapping[str, Any]) -> str:
     """Write model and index as one artifact folder; returns its version.
 
@@ -284,6 +273,7 @@ def write_lookup_model(lookup: LookupModel, folder: Path, about: Mapping[str, An
             "neighbour_settings": lookup.settings.model_dump(),
             "index_format": INDEX_FORMAT,
             "neighbour_index": _write_lists(lookup.index, index),
+            "min_nearest": lookup.min_nearest,
         },
     )
 
@@ -369,7 +359,15 @@ def read_lookup_model(artifact: Artifact) -> LookupModel:
         table,
         Recommender(table, model, theta),
         settings,
+        _min_nearest(artifact),
     )
+
+
+def _min_nearest(artifact: Artifact) -> float:
+    found = artifact.manifest.get("min_nearest", MIN_NEAREST)
+    if not isinstance(found, int | float) or not 0 <= found <= 1:
+        raise ArtifactError(f"the manifest's min_nearest is {found!r}, expected 0 to 1; build the neighbours again")
+    return float(found)
 
 
 def _read_keywords(artifact: Artifact) -> KeywordTable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from topic_model.arrays import (
 from topic_model.artifact import Artifact, pack, read_model
 from topic_model.bags import Bags, joined
 from topic_model.clusters import cluster_campaigns
+from topic_model.confidence import measured_min_nearest
 from topic_model.errors import ArtifactMismatchError, CorpusError
 from topic_model.known_campaigns import KnownCampaign, KnownCampaigns
 from topic_model.latent import fit_latent_space
@@ -85,6 +86,7 @@ def build_lookups(model_artifact: Artifact, prepared: Path, fingerprints: Path, 
         Recommender(table, model, theta),
         settings,
     )
+    lookup = replace(lookup, min_nearest=measured_min_nearest(lookup))
     negatives = prepared_campaigns.negatives
     excludes = {negative: exclusions([negative], tokenizer) for negative in set(chain.from_iterable(negatives))}
     excluded = [[parts for negative in own for parts in excludes[negative]] for own in negatives]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 from tests.topic_model.conftest import Chain
 from topic_model.artifact import read_artifact, unpack, write_manifest
 from topic_model.campaigns import Campaign, Keyword
+from topic_model.confidence import MAX_MIN_NEAREST, MIN_NEAREST, describe_confidence
 from topic_model.errors import ArtifactError, ArtifactMismatchError, NoKnownTermsError
-from topic_model.lookup_model import INDEX, LookupModel, describe_confidence, has_index, read_lookup_model
+from topic_model.lookup_model import INDEX, LookupModel, has_index, read_lookup_model
 from topic_model.text import Tokenizer
 
 
@@ -131,6 +133,14 @@ def test_low_confidence_is_told(text: str, share: float, low: bool, lookup: Look
 def test_either_figure_below_its_bar_is_low_confidence(share: float, nearest: float, low: bool) -> None:
     """Known terms alone are not enough: those of a campaign that is like no other are known, too."""
     assert describe_confidence(share, nearest)["low_confidence"] is low
+
+
+def test_the_bar_is_the_models_own(chain: Chain, lookup: LookupModel, tokenizer: Tokenizer) -> None:
+    """It is measured when the index is built, read back, and what answers are judged by."""
+    assert MIN_NEAREST <= lookup.min_nearest == chain.lookups.lookup.min_nearest <= MAX_MIN_NEAREST
+    answer = lookup.answer(FRESH, tokenizer)
+    higher = replace(lookup, min_nearest=answer["confidence"]["nearest"] + 1e-6)
+    assert (answer["low_confidence"], higher.answer(FRESH, tokenizer)["low_confidence"]) == (False, True)
 
 
 def test_confidence_within_a_client_tells_of_no_other(lookup: LookupModel, tokenizer: Tokenizer) -> None:
