@@ -152,6 +152,14 @@ def test_confidence_within_a_client_tells_of_no_other(lookup: LookupModel, token
     assert (stranger["confidence"]["nearest"], stranger["low_confidence"]) == (0, True)
 
 
+def test_within_a_client_all_its_campaigns_are_searched(lookup: LookupModel, tokenizer: Tokenizer) -> None:
+    """A hundred neighbours of one client are as many as it has among everyone's, not those of a published list."""
+    everyone = lookup.answer(FRESH, tokenizer, k=1_000)["similar"]
+    expected = [one["campaign_id"] for one in everyone if one["client_id"] == "client-1"]
+    own = lookup.answer(FRESH, tokenizer, k=100, only_client="client-1")["similar"]
+    assert [one["campaign_id"] for one in own] == expected and len(expected) > 1
+
+
 def test_a_trained_model_is_no_lookup_model(chain: Chain) -> None:
     """The message says which artifact to deploy."""
     assert not has_index(chain.artifact)

@@ -79,6 +79,29 @@ def test_all_pairs_are_brute_force(topic_weight: float, latent_weight: float) ->
     assert _recall(found, every, 10) == 1
 
 
+@pytest.mark.parametrize("number", [1, 10, 300])
+@pytest.mark.parametrize(("topic_weight", "latent_weight"), SHARES)
+def test_one_campaign_alone_is_brute_force(topic_weight: float, latent_weight: float, number: int) -> None:
+    """Rows that are let go early were none of the nearest: similarities are those of the formula, rank by rank."""
+    index = _index(400, topic_weight=topic_weight, latent_weight=latent_weight, min_similarity=0.05)
+    every = _similarities(index)
+    for row in range(0, 400, 20):
+        found = index.nearest(_vectors(index, row), number, own_row=row)
+        best = np.sort(every[row])[::-1][:number]
+        best = best[best >= 0.05 + 1e-6]
+        assert found.similarities[0][: len(best)] == pytest.approx(best, abs=2e-6)
+        assert every[row][found.rows[0]] == pytest.approx(found.similarities[0], abs=2e-6)
+
+
+def test_some_rows_alone_are_searched() -> None:
+    """Within a range of rows nobody else is found, and the campaign itself is none of its neighbours."""
+    index = _index(300, min_similarity=0)
+    every = _similarities(index)[130, 100:160]
+    found = index.nearest(_vectors(index, 130), 100, own_row=130, within=slice(100, 160))
+    assert sorted(found.rows[0].tolist()) == [row for row in range(100, 160) if row != 130]
+    assert found.similarities[0] == pytest.approx(np.sort(every)[::-1][:59], abs=2e-6)
+
+
 def test_topics_alone_are_hellinger_neighbours() -> None:
     """With topic_weight 1 the distance is Hellinger's: scikit-learn's Euclidean neighbours of the square roots."""
     index = _index(400, topic_weight=1, latent_weight=0, min_similarity=0)
