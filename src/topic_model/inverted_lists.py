@@ -71,8 +71,14 @@ class InvertedLists:
         """Whether these rows are a scope."""
         return (rows.start, rows.stop) in self._members
 
-    def candidates(self, place: Float32Array, rows: slice) -> IntArray | None:
-        """The rows in the lists nearest to a query's place; None where these rows are no scope.
+    def order(self, rows: slice) -> IntArray:
+        """The rows of a scope, list by list."""
+        return self._members[rows.start, rows.stop][1]
+
+    def candidates(self, place: Float32Array, rows: slice) -> tuple[IntArray, IntArray] | None:
+        """The rows in the lists nearest to a query's place, and where in the scope's order they stand.
+
+        None where these rows are no scope.
 
         ``place`` has shape (K + n_dimensions,), as the centres' rows.
         """
@@ -81,7 +87,9 @@ class InvertedLists:
         probes, order, starts = found
         nearness = self.centres @ place
         lists = np.argpartition(-nearness, probes - 1)[:probes].tolist()
-        return np.concatenate([order[starts[one] : starts[one + 1]] for one in lists])
+        bounds = [(int(starts[one]), int(starts[one + 1])) for one in lists]
+        places = np.concatenate([np.arange(start, stop) for start, stop in bounds])
+        return order[places], places
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says of the lists."""

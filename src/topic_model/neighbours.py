@@ -148,17 +148,34 @@ class CampaignIndex:
             )
         rows = slice(0, len(self)) if within is None else within
         root = np.sqrt(campaign.theta).astype(np.float32)
-        candidates = None
+        candidates = latent = None
         if self.lists is not None and number <= MAX_NUMBER:
             parts = (np.sqrt(self.blend.topics) * root, np.sqrt(self.blend.latent) * campaign.latent)
             candidates = self.lists.candidates(np.concatenate(parts, dtype=np.float32), rows)
-        if candidates is None:
-            candidates = np.arange(rows.start, rows.stop)
-        similarities = self._similarities(campaign, root, candidates, number, own_row)
-        return self._ranked([candidates], [similarities], number, [own_row])
+            latent = self._latent_by_list if rows == slice(0, len(self)) else None
+        found, places = candidates or (np.arange(rows.start, rows.stop),) * 2
+        if latent is None:
+            latent, places = self._arrays[1], found
+        similarities = self._similarities(campaign, root, found, places, latent, number, own_row)
+        return self._ranked([found], [similarities], number, [own_row])
+
+    @cached_property
+    def _latent_by_list(self) -> Float32Array | None:
+        """A copy of the latent space in the order of the lists, whose rows are then fetched as one."""
+        everyone = slice(0, len(self))
+        if self.lists is None or not self.lists.covers(everyone):
+            return None
+        return np.ascontiguousarray(self.latent[self.lists.order(everyone)], dtype=np.float32)
 
     def _similarities(
-        self, campaign: CampaignVectors, root: Float32Array, rows: IntArray, number: int, own_row: int | None
+        self,
+        campaign: CampaignVectors,
+        root: Float32Array,
+        rows: IntArray,
+        places: IntArray,
+        latent: Float32Array,
+        number: int,
+        own_row: int | None,
     ) -> FloatArray:
         """Of some rows: below 0 for those that are not among the nearest."""
         from topic_model.kernels.similarity import blend_rows
@@ -169,7 +186,10 @@ class CampaignIndex:
         shares = np.array([self.blend.topics, self.blend.latent, self.blend.terms])
         similarities = np.empty(len(rows))
         least, own = self.settings.min_similarity, -1 if own_row is None else own_row
-        blend_rows(rows, own, root, company, terms, *self._arrays, shares, least, number, similarities)
+        roots, _, *weights = self._arrays
+        blend_rows(
+            rows, places, own, root, company, terms, roots, latent, *weights, shares, least, number, similarities
+        )
         return np.asarray(np.round(np.minimum(similarities, 1), 6), dtype=np.float64)
 
     @cached_property

@@ -75,7 +75,7 @@ def test_lists_are_looked_into_and_not_everyone(listed: CampaignIndex) -> None:
     scope = listed.lists.scopes[0]
     assert scope.probes <= len(listed.lists.centres) / 4
     candidates = listed.lists.candidates(listed.places(slice(7, 8))[0], slice(0, N))
-    assert candidates is not None and 7 in candidates and len(candidates) < N / 2
+    assert candidates is not None and 7 in candidates[0] and len(candidates[0]) < N / 2
 
 
 def test_known_campaigns_neighbours_are_those_of_fresh_ones(

@@ -18,6 +18,7 @@ _TOLERANCE = 1e-5  # of float32's sums, and so that ties with the last of the ne
 @kernel(
     void(
         array(int64, 1),
+        array(int64, 1),
         int64,
         array(float32, 1),
         array(float32, 1),
@@ -36,13 +37,29 @@ _TOLERANCE = 1e-5  # of float32's sums, and so that ties with the last of the ne
     nogil=True,
 )
 def blend_rows(  # type: ignore[no-untyped-def]
-    rows, own_row, root, company, terms, roots, latent, indptr, indices, values, shares, least, number, similarities
+    rows,
+    places,
+    own_row,
+    root,
+    company,
+    terms,
+    roots,
+    latent,
+    indptr,
+    indices,
+    values,
+    shares,
+    least,
+    number,
+    similarities,
 ):
     """Into ``similarities``: the blend of a query with each of ``rows``, neither clipped nor rounded.
 
-    It is -1 for ``own_row``, for rows below ``least`` and for those that cannot be among the ``number`` nearest. The
-    query is its square roots ``root`` of shape (K,), its place ``company`` of shape (n_dimensions,) and its ``terms``,
-    dense, of shape (n_terms,); ``shares`` are the blend's, of topics, company and terms.
+    ``places`` are where the rows stand in ``latent``, which may have another order than the other arrays: rows that are
+    looked at together stand together there. A similarity is -1 for ``own_row``, for rows below ``least`` and for those
+    that cannot be among the ``number`` nearest. The query is its square roots ``root`` of shape (K,), its place
+    ``company`` of shape (n_dimensions,) and its ``terms``, dense, of shape (n_terms,); ``shares`` are the blend's, of
+    topics, company and terms.
     """
     nearest = np.full(number, -1.0)  # ascending: the first is what a row must reach
     for place in range(len(rows)):
@@ -52,7 +69,7 @@ def blend_rows(  # type: ignore[no-untyped-def]
             continue
         reach = max(nearest[0], least) - _TOLERANCE
         near = float32(0)
-        other_company = latent[row]
+        other_company = latent[places[place]]
         for k in range(len(company)):
             near += company[k] * other_company[k]
         similarity = shares[1] * max(near, float32(0))
