@@ -17,7 +17,7 @@ A campaign's own keywords, in whatever wording, and what its negative keywords e
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -290,7 +290,7 @@ class Recommender:
         neighbours: IntArray,
         similarities: FloatArray,
         *,
-        own: Int32Array | Collection[str],
+        own: Int32Array | Container[str],
         excluded: Sequence[frozenset[str]],
         number: int,
         min_similarity: float = 0.0,
@@ -323,7 +323,7 @@ class Recommender:
         )
         lacking = np.flatnonzero(summed > 0)
         # Few keywords are looked at before enough are found: a fresh campaign's are told by their keys, one by one.
-        own_keys: Collection[str] = ()
+        own_keys: Container[str] = ()
         if isinstance(own, np.ndarray):
             lacking = lacking[~np.isin(keywords[lacking], own)]
         else:
