@@ -298,9 +298,12 @@ def test_cells_are_harmless_and_quoted(page: Callable[..., Page]) -> None:
     texts = ["a b", "=1", "+1", "-1", "@x", "\t=1", "  =1", "＝1", 'say "hi"', "a,b", "a\nb", " a", "1-2", ""]
     harmless = ["a b", "'=1", "'+1", "'-1", "'@x", "'\t=1", "'  =1", "'＝1"]
     quoted = ['"say ""hi"""', '"a,b"', '"a\nb"', '" a"', "1-2", ""]
+    # Spreadsheets that part cells at semicolons heed no quotes there.
+    texts += ["a;=1", "a; +1", 'a;"=1', "=1;=2", "a; b", "a;b-1"]
+    parted = ["a;'=1", "a;' +1", '"a;\'""=1"', "'=1;'=2", "a; b", "a;b-1"]
     cells = "async (texts) => texts.map((await import(new URL('page/csv.js', document.baseURI))).cell)"
     made = one.tab.evaluate(cells, texts)
-    assert made == harmless + quoted
+    assert made == harmless + quoted + parted
 
 
 def test_every_view_has_an_address_and_back_works(page: Callable[..., Page]) -> None:

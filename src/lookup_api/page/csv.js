@@ -6,15 +6,16 @@
 export const HEADERS = ["Campaign", "Ad group", "Keyword", "Criterion Type"];
 export const MATCH_TYPES = ["Broad", "Phrase", "Exact"];
 const BYTE_ORDER_MARK = "\ufeff";
-// What makes a spreadsheet take a cell for a formula, in ASCII and in full width; blanks before it do not help.
-const FORMULA = /^\s*[=+\-@＝＋－＠]|^[\t\r\n]/u;
+// What makes a spreadsheet take a cell for a formula, in ASCII and in full width; blanks before it do not help. Behind a
+// semicolon too: where the comma is in decimals, a spreadsheet begins a new cell there, whatever the quotes say.
+const FORMULA = /^(?=\s*[=+\-@＝＋－＠]|[\t\r\n])|;(?=[\s"]*[=+\-@＝＋－＠])/gu;
 
-/** Whether a cell would be taken for a formula. */
-export const isFormula = (text) => FORMULA.test(text);
+/** Whether a cell, or a part of it, would be taken for a formula. */
+export const isFormula = (text) => text.search(FORMULA) >= 0;
 
 /** A cell that is text wherever it is opened: an apostrophe stands before what would be a formula. */
 export function cell(text) {
-  const harmless = isFormula(text) ? `'${text}` : text;
+  const harmless = text.replace(FORMULA, "$&'");
   return /[",\r\n]|^\s|\s$/u.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
 }
 
