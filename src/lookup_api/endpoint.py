@@ -115,7 +115,10 @@ def _refusal(response: Any) -> Problem:
         detail = ""
     if status == 422 and told.get("code") == "no_known_terms":
         unknown = [str(term) for term in told.get("unknown_terms") or []]
-        return Problem(422, "no-known-terms", "the model knows none of the campaign's terms", unknown_terms=unknown)
+        words = "the model knows none of the campaign's terms"
+        if not unknown:
+            words = "there is no word in the campaign that a model could know; give keywords or search_terms"
+        return Problem(422, "no-known-terms", words, unknown_terms=unknown)
     if status in (400, 422) and detail:
         return bad_request(detail)
     if status == 413:

@@ -9,6 +9,7 @@ local AWS by :func:`resolved`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -173,7 +174,8 @@ def _gateway_response(status: int | None, code: str, detail: str) -> dict[str, A
     """A refusal of API Gateway itself as a problem document; without a status where it keeps the one it has."""
     problem = {
         "type": f"urn:topic-model:problem:{code}",
-        **({} if status is None else {"status": status}),
+        # Without a status, of which no variable of a template tells, there is no title either.
+        **({} if status is None else {"title": HTTPStatus(status).phrase, "status": status}),
         "detail": detail,
         "request_id": "$context.requestId",
     }

@@ -53,6 +53,7 @@ def test_without_known_terms_the_terms_are_listed(keywords: list[str], api: Serv
         problem = response.json()
         assert problem["type"] == "urn:topic-model:problem:no-known-terms"
         assert problem["unknown_terms"] == (["zzzz", "qqqq"] if keywords == ["zzzz qqqq"] else problem["unknown_terms"])
+        assert ("give keywords" in problem["detail"]) is not bool(problem["unknown_terms"])
 
 
 def _error(code: str, **more: Any) -> ClientError:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
@@ -66,6 +67,7 @@ def test_a_refusal_of_the_gateway_is_a_problem_as_the_applications_are(gateway: 
     ):
         problem = response.json()
         assert (response.status_code, problem["status"]) == (status, status)
+        assert problem["title"] == HTTPStatus(status).phrase
         assert response.headers["content-type"] == "application/problem+json"
         assert problem["request_id"] == response.headers["x-request-id"] == response.headers["x-amzn-requestid"]
 
