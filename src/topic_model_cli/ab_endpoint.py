@@ -125,7 +125,8 @@ def start(names: Names, plan: Plan, *, model: str | None = None, run: str | None
     prefix = shown["EndpointConfigName"].partition("-config-")[0]
     b, made = challenger(a, prefix, model, run)
     if a.version == b.version:
-        raise AbTestError(f"model {b.name} is version {b.version}, which serves already; a test compares two versions")
+        what = f"model {b.name}" if run is None else f"run {run}"
+        raise AbTestError(f"{what} is version {b.version}, which serves already; a test compares two versions")
     config = f"{prefix}{AB_TEST_CONFIG}{secrets.token_hex(4)}"
     weights = {f"A-{a.version[:40]}": 1 - plan.weight, f"B-{b.version[:40]}": plan.weight}
     instances = shown["ProductionVariants"][0].get("CurrentInstanceCount") or serving.get("InitialInstanceCount", 1)

@@ -165,7 +165,7 @@ def tested(lab: Lab) -> Lab:
         (["--run", "a", "--model", "b"], "either --model NAME or --run NAME"),
         (["--run", "nowhere"], "run 'nowhere' has no lookup model: s3://models/runs/nowhere/lookup-model"),
         (["--model", "nobody"], "no SageMaker model 'nobody'"),
-        (["--run", "first"], "version aaaaaaaaaaaa, which serves already"),
+        (["--run", "first"], "run first is version aaaaaaaaaaaa, which serves already"),
         (["--model", "tm-first-lookup-00000000"], "which serves already"),
         (["--run", "second", "--endpoint", "nowhere"], "no endpoint nowhere"),
     ],
