@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -34,6 +35,7 @@ def api(
 ) -> None:
     """Serve the lookup API and its page: known and fresh campaigns, search, feedback. Its keys end with it."""
     from local_aws import lifecycle
+    from topic_model_cli.gateway_stack import published_clients
 
     config = lifecycle.connect(root)
     listener = _listener(port)
@@ -51,8 +53,11 @@ def api(
         for whose, key in keys.items():
             typer.echo(f"  key for {whose}: {key}")
         typer.echo(f"  curl -H 'x-api-key: {next(iter(keys.values()))}' {url}/v1/topics")
-        if not _published(config, settings):
+        published = published_clients(config)
+        if published is None:
             typer.echo(f"nothing is published yet; `topic-model run{root_option(root)} --input PATH` does")
+        elif unknown := [name for name in client or [] if name not in published]:
+            typer.echo(f"no campaigns are published for {', '.join(quote(name, safe=' ') for name in unknown)}")
         _serve(settings, listener, access_log=access_log)
 
 
@@ -96,17 +101,6 @@ def _keys(config: LocalConfig, settings: ApiSettings, clients: list[str]) -> Ite
         with contextlib.suppress(BotoCoreError, ClientError), interrupts.interrupts_ignored():
             for key in keys.values():
                 remove_key(dynamodb, table, key)
-
-
-def _published(config: LocalConfig, settings: ApiSettings) -> bool:
-    from topic_model.published import POINTER
-
-    dynamodb = config.client("dynamodb")
-    key = {"campaign_id": {"S": POINTER}, "model_version": {"S": POINTER}}
-    try:
-        return "Item" in dynamodb.get_item(TableName=settings.lookup_table, Key=key)
-    except dynamodb.exceptions.ResourceNotFoundException:
-        return False
 
 
 def _serve(settings: ApiSettings, listener: socket.socket, *, access_log: bool) -> None:

@@ -31,7 +31,12 @@ def run(
     port: PortOption = None,
     runs: Annotated[Path, typer.Option(help="Folder that receives a folder of results a run.")] = DEFAULT_RUNS,
     deploy: Annotated[
-        bool, typer.Option("--deploy/--no-deploy", help="Put the model behind the endpoint, if it passes the gates.")
+        bool,
+        typer.Option(
+            "--deploy/--no-deploy",
+            help="Put the model behind the endpoint, if it passes the gates. Either way its lookups are then "
+            "published, which known campaigns are answered from.",
+        ),
     ] = True,
     ground_truth: Annotated[
         Path | None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import signal
 import socket
@@ -15,6 +17,8 @@ import httpx
 
 from local_aws.config import LocalConfig
 from tests.local_aws.conftest import free_port
+from topic_model.published import POINTER, directory_name, document_key
+from topic_model_cli.stack import LOOKUP_TABLE
 
 
 @contextmanager
@@ -53,6 +57,38 @@ def test_the_command_serves_with_keys_of_its_own_until_it_ends(local_aws: LocalC
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
     assert local_aws.client("dynamodb").scan(TableName="topic-model-local-clients")["Items"] == []
+
+
+def test_a_key_that_sees_nothing_is_told(local_aws: LocalConfig) -> None:
+    """A client without campaigns, which may be a slip of the pen, is named; one that has some is not."""
+    dynamodb = local_aws.client("dynamodb")
+    names = ("campaign_id", "model_version")
+    dynamodb.create_table(
+        TableName=LOOKUP_TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[
+            {"AttributeName": names[0], "KeyType": "HASH"},
+            {"AttributeName": names[1], "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
+    )
+    try:
+        directory = json.dumps({"parts": 1, "clients": [{"client_id": "acme"}]}).encode()
+        for campaign_id, version, more in (
+            (POINTER, POINTER, {"version": {"S": "v1"}}),
+            (document_key(directory_name(0)), "v1", {"packed": {"B": gzip.compress(directory)}}),
+        ):
+            keys = {"campaign_id": {"S": campaign_id}, "model_version": {"S": version}}
+            dynamodb.put_item(TableName=LOOKUP_TABLE, Item={**keys, **more})
+        port = str(free_port())
+        with served(local_aws, "--port", port, "--client", "acme", "--client", "acne") as process:
+            assert process.stdout is not None
+            said = [process.stdout.readline() for _ in range(6)]
+            assert said[5] == "no campaigns are published for acne\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+    finally:
+        dynamodb.delete_table(TableName=LOOKUP_TABLE)
 
 
 def test_a_port_in_use_is_told(local_aws: LocalConfig) -> None:
