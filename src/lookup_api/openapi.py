@@ -21,7 +21,11 @@ from lookup_api import schemas
 
 DOCUMENT_PATH = Path("docs/openapi.json")
 KEY_SCHEME = "ApiKey"
-_METHODS = ("get", "post")
+_DESCRIPTION = (
+    "Similar advertising campaigns and recommended keywords. A key sees its client's campaigns only. Behind API Gateway "
+    "any request may also be answered 429 (`too-many-requests` with `Retry-After`, or `quota-exceeded`) or 504, as "
+    "problem documents too."
+)
 
 
 def document_of(api: FastAPI) -> dict[str, Any]:
@@ -29,7 +33,7 @@ def document_of(api: FastAPI) -> dict[str, Any]:
     document: dict[str, Any] = get_openapi(
         title=api.title,
         version=api.version,
-        description="Similar advertising campaigns and recommended keywords. A key sees its client's campaigns only.",
+        description=_DESCRIPTION,
         routes=api.routes,
     )
     components = document["components"]
