@@ -22,9 +22,9 @@ from lookup_api import schemas
 DOCUMENT_PATH = Path("docs/openapi.json")
 KEY_SCHEME = "ApiKey"
 _DESCRIPTION = (
-    "Similar advertising campaigns and recommended keywords. A key sees its client's campaigns only. Behind API Gateway "
-    "any request may also be answered 429 (`too-many-requests` with `Retry-After`, or `quota-exceeded`) or 504, as "
-    "problem documents too."
+    "Similar advertising campaigns and recommended keywords. A key sees its client's campaigns only. Behind API "
+    "Gateway any request may also be answered 429 (`too-many-requests` with `Retry-After`, or `quota-exceeded`) or "
+    "504, as problem documents too."
 )
 
 
