@@ -44,6 +44,8 @@ _JOURNALLED: Mapping[str, frozenset[str] | None] = {
     "monitoring": frozenset({"PutMetricAlarm", "DeleteAlarms", "PutDashboard", "DeleteDashboards"}),
     "application-autoscaling": frozenset({"RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy",
                                           "DeleteScalingPolicy", "PutScheduledAction", "DeleteScheduledAction"}),
+    # What is logged is not kept, but a group that somebody made is: an access log is written into it.
+    "logs": frozenset({"CreateLogGroup", "DeleteLogGroup", "PutRetentionPolicy", "DeleteRetentionPolicy"}),
     "states": _ALL_CHANGES,
     "apigateway": _ALL_CHANGES,
     "dynamodb": _ALL_CHANGES,
@@ -67,6 +69,7 @@ _DELETIONS = {
     ("sagemaker", "DeleteModel"): "ModelName",
     ("sagemaker", "DeleteEndpointConfig"): "EndpointConfigName",
     ("dynamodb", "DeleteTable"): "TableName",
+    ("logs", "DeleteLogGroup"): "logGroupName",
 }
 
 
@@ -362,7 +365,7 @@ def _without_void(entries: list[Entry]) -> list[Entry]:
         if field := _DELETIONS.get((entry.service, entry.action)):
             deleted.add((entry.service, field, str(entry.document().get(field))))
             continue
-        document = entry.document() if entry.service in ("sagemaker", "dynamodb") else {}
+        document = entry.document() if entry.service in ("sagemaker", "dynamodb", "logs") else {}
         if any((entry.service, field, str(document.get(field))) in deleted for field in set(_DELETIONS.values())):
             continue
         if entry.service == "lambda" and entry.path.endswith("/code"):

@@ -112,6 +112,13 @@ def _change_sagemaker(sagemaker: Any, _config: LocalConfig) -> None:
     sagemaker.delete_model(ModelName="dropped")
 
 
+def _change_logs(logs: Any, _config: LocalConfig) -> None:
+    for name in ("access", "dropped"):
+        logs.create_log_group(logGroupName=name)
+        logs.put_retention_policy(logGroupName=name, retentionInDays=7)
+    logs.delete_log_group(logGroupName="dropped")
+
+
 _SERVICES = {
     "iam": _change_iam,
     "sns": _change_sns,
@@ -119,6 +126,7 @@ _SERVICES = {
     "dynamodb": _change_dynamodb,
     "stepfunctions": _change_states,
     "sagemaker": _change_sagemaker,
+    "logs": _change_logs,
 }
 
 
@@ -162,13 +170,20 @@ def test_models_survive(survived: LocalConfig) -> None:
     assert described["PrimaryContainer"]["ModelDataUrl"] == "s3://code/model.tar.gz"
 
 
+def test_log_groups_survive(survived: LocalConfig) -> None:
+    """A group that was made is there with its retention, so that an access log goes on being written into it."""
+    groups = survived.client("logs").describe_log_groups()["logGroups"]
+    found = {group["logGroupName"]: group.get("retentionInDays") for group in groups}
+    assert found["access"] == 7 and "dropped" not in found
+
+
 def test_the_journal_does_not_grow_with_what_was_rewritten(survived: LocalConfig) -> None:
     """After a restart the file has the rows once, nothing of deleted tables and models, and no key that signed."""
     entries = [Entry.from_line(line) for line in (survived.root / "journal.jsonl").read_bytes().splitlines(True)]
     written = [entry for entry in entries if entry.service == "dynamodb" and entry.action != "CreateTable"]
     puts = sum(len(puts) for entry in written for puts in entry.document()["RequestItems"].values())
     assert puts == 99
-    names = [entry.document().get("ModelName") or entry.document().get("TableName") for entry in entries]
+    names = {entry.document().get(field) for entry in entries for field in ("ModelName", "TableName", "logGroupName")}
     assert "dropped" not in names
     assert all("Signature=0" in entry.headers["Authorization"] for entry in entries)
 
@@ -233,6 +248,7 @@ def test_a_damaged_journal_keeps_the_server_from_starting(tmp_path: Path) -> Non
         ("lambda", "POST /2015-03-31/functions/f/invocations", False),
         ("monitoring", "PutMetricData", False),
         ("logs", "PutLogEvents", False),
+        ("logs", "CreateLogGroup", True),
     ],
 )
 def test_only_changes_of_control_planes_are_journalled(service: str, action: str, expected: bool) -> None:
