@@ -22,7 +22,7 @@ class AlarmSettings(StrictSettings):
     datapoints: int = Field(2, ge=1, le=10)
     min_requests: int = Field(10, ge=1, le=1_000_000)
     max_error_share: float = Field(0.02, ge=0, lt=1)
-    max_latency_p99_ms: int = Field(500, ge=1, le=60_000)
+    max_latency_p99_ms: int = Field(150, ge=1, le=60_000)
     max_low_confidence_share: float = Field(0.5, ge=0, le=1)
 
     @model_validator(mode="after")

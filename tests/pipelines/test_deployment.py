@@ -65,6 +65,11 @@ def test_the_settings_are_the_deployments() -> None:
     ]
 
 
+def test_the_shipped_latency_limit_rolls_back_a_model_twenty_times_slower() -> None:
+    """The container answers 99 of 100 requests within 10 ms (benchmarks/serving.py); 20 times that is not kept."""
+    assert states("")["AlarmOnLatency"]["Parameters"]["Threshold"] <= 20 * 10_000
+
+
 def test_the_alarms_watch_the_new_fleet_alone() -> None:
     """SageMaker's metrics by the new configuration's name, latency in microseconds; missing data are no failure."""
     found = states("deployment: {alarms: {max_latency_p99_ms: 250}}")
