@@ -11,12 +11,11 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-import orjson
 
 from topic_model.arrays import FloatArray, IntArray
 from topic_model.known_campaigns import KnownCampaign
 from topic_model.published import map_name
-from topic_model.search_documents import bounded
+from topic_model.search_documents import columns_in_parts
 
 MAX_POINTS = 50_000
 """Of one map: what a browser draws without stutter. Of more campaigns a seeded sample is shown."""
@@ -54,12 +53,14 @@ def _parts(
     shown = rows
     if len(rows) > MAX_POINTS:
         shown = np.sort(np.random.RandomState(seed).permutation(rows)[:MAX_POINTS])
-    entries = []
-    for row, (x, y), cluster in zip(shown.tolist(), places[shown].tolist(), clusters[shown].tolist(), strict=True):
-        name = campaigns[row].name
-        entry = (campaigns[row].campaign_id, name and name[:MAX_NAME_LENGTH], x, y, cluster)
-        entries.append((entry, len(orjson.dumps(entry))))
-    parts = list(bounded(entries))
+    shown_campaigns = [campaigns[row] for row in shown.tolist()]
+    columns = zip(
+        (campaign.campaign_id for campaign in shown_campaigns),
+        (campaign.name and campaign.name[:MAX_NAME_LENGTH] for campaign in shown_campaigns),
+        *places[shown].T.tolist(),
+        clusters[shown].tolist(),
+        strict=True,
+    )
+    parts = list(columns_in_parts(_COLUMNS, columns))
     for number, part in enumerate(parts):
-        columns = {name: list(column) for name, column in zip(_COLUMNS, zip(*part, strict=True), strict=True)}
-        yield map_name(client, number), {"client_id": client, "parts": len(parts), "total": len(rows), **columns}
+        yield map_name(client, number), {"client_id": client, "parts": len(parts), "total": len(rows), **part}

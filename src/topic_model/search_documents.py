@@ -41,9 +41,9 @@ def search_documents(
             yield search_name(client, number), {"client_id": client, "parts": len(parts), **part}
         total = sum(len(part["campaign_id"]) for part in parts)
         directory.append({"client_id": client, "parts": len(parts), "campaigns": total})
-    sized = list(bounded((client, len(orjson.dumps(client))) for client in directory))
-    for number, clients in enumerate(sized):
-        yield directory_name(number), {"parts": len(sized), "clients": clients}
+    lists = list(_bounded(directory))
+    for number, clients in enumerate(lists):
+        yield directory_name(number), {"parts": len(lists), "clients": clients}
 
 
 def _parts(
@@ -52,23 +52,27 @@ def _parts(
     keywords: KeywordTable,
     phrase_words: Sequence[str],
 ) -> Iterator[dict[str, list[Any]]]:
-    names = ("campaign_id", "name", "channel", "words")
-    entries = []
-    for row in rows:
+    def entry(row: int) -> tuple[str | None, ...]:
         campaign = campaigns[row]
         own = keywords.keywords[keywords.indptr[row] : keywords.indptr[row + 1]].tolist()
         words = " ".join(dict.fromkeys(chain.from_iterable(phrase_words[keyword].split() for keyword in own)))
-        entry = (campaign.campaign_id, campaign.name, campaign.channel, words[:MAX_WORDS_LENGTH])
-        entries.append((entry, len(orjson.dumps(entry))))
-    for part in bounded(entries):
+        return campaign.campaign_id, campaign.name, campaign.channel, words[:MAX_WORDS_LENGTH]
+
+    return columns_in_parts(("campaign_id", "name", "channel", "words"), map(entry, rows))
+
+
+def columns_in_parts(names: Sequence[str], entries: Iterable[Sequence[Any]]) -> Iterator[dict[str, list[Any]]]:
+    """Entries of as many values as there are names, as columns, in parts that each fit an item of the table."""
+    for part in _bounded(entries):
         yield {name: list(column) for name, column in zip(names, zip(*part, strict=True), strict=True)}
 
 
-def bounded(sized: Iterable[tuple[_Entry, int]]) -> Iterator[list[_Entry]]:
-    """Entries in lists of at most a part's bytes, by the size that each comes with."""
+def _bounded(every: Iterable[_Entry]) -> Iterator[list[_Entry]]:
+    """Entries in lists of at most a part's bytes, as JSON."""
     entries: list[_Entry] = []
     size = _HEAD_BYTES
-    for entry, length in sized:
+    for entry in every:
+        length = len(orjson.dumps(entry))
         if entries and size + length + 1 > MAX_PART_BYTES:
             yield entries
             entries, size = [], _HEAD_BYTES
