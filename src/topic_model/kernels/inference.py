@@ -51,8 +51,6 @@ ROUGH = 1e-4
 MAX_ROUGH_ITERATIONS = 20
 #: Topics left out that could gain no more than this share of the campaign's words, by a bound, are not looked at again.
 NEGLIGIBLE = 1e-8
-#: As for training. Without it, sums would overflow float32; above it nobody's counts are.
-_LARGEST_WEIGHT = MAX_COUNT
 ROWS_AT_A_TIME = 256
 WIDTH = 8
 _TERMS_AT_A_TIME = 4_096
@@ -380,11 +378,15 @@ def _scale(lambda_, psi_of_totals, topics):  # type: ignore[no-untyped-def]
             topics[w, k] = max(y[k] / most, SMALLEST)
 
 
-@kernel(int64(array(int64, 1), array(int32, 1), array(float64, 1), int64), nogil=True)
-def _first_wrong(indptr, indices, weights, n_terms):  # type: ignore[no-untyped-def]
-    """The first entry whose id or weight is out of range, -1 for none; without fast mathematics, which knows no NaN."""
+@kernel(int64(array(int64, 1), array(int32, 1), array(float64, 1), int64, float64), nogil=True)
+def _first_wrong(indptr, indices, weights, n_terms, largest):  # type: ignore[no-untyped-def]
+    """The first entry whose id or weight is out of range, -1 for none; without fast mathematics, which knows no NaN.
+
+    ``largest``, the weight that is the most, is an argument: machine code is kept by this package's sources, and the
+    bound stands elsewhere.
+    """
     for entry in range(len(indices)):
-        if not (0 <= indices[entry] < n_terms and 0.0 < weights[entry] <= _LARGEST_WEIGHT):
+        if not (0 <= indices[entry] < n_terms and 0.0 < weights[entry] <= largest):
             return entry
     for d in range(len(indptr) - 1):
         if not 0 <= indptr[d] < indptr[d + 1] <= len(indices):
@@ -425,7 +427,9 @@ class Inference:
             raise ValueError(f"threads is {threads}; expected 1 or more")
         pointers = np.ascontiguousarray(indptr, dtype=np.int64)
         ids, values = _as_ids(indices), np.ascontiguousarray(weights, dtype=np.float64)
-        if (wrong := _first_wrong(pointers, ids, values, len(self._topics))) >= 0 or len(ids) != len(values):
+        # Above MAX_COUNT sums would overflow float32, as in training.
+        wrong = _first_wrong(pointers, ids, values, len(self._topics), MAX_COUNT)
+        if wrong >= 0 or len(ids) != len(values):
             raise CorpusError(_explain(wrong, pointers, ids, values, len(self._topics)))
         theta = np.empty((len(pointers) - 1, self._num_topics))
         if threads == 1 or len(theta) <= ROWS_AT_A_TIME:
