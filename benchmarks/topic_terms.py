@@ -23,7 +23,6 @@ from topic_model.algorithms import DEFAULT_ALGORITHM, algorithm
 from topic_model.algorithms.fit import fit
 from topic_model.bags import BagsInMemory
 from topic_model.describe import SHARE_POWER, with_topic_terms
-from topic_model.model import TopicModel
 from topic_model.settings import TextSettings
 from topic_model.vocabulary import Vocabulary
 from topic_model.weighting import TermWeights, tf_idf
@@ -71,17 +70,12 @@ def ways(source: BagsInMemory, terms: tuple[str, ...], num_topics: int, seed: in
         default = " (default)" if power == SHARE_POWER else ""
         yield f"BM25 rows by share to the power {power}{default}", best((bm25.T @ theta**power).T)
     yield "TF-IDF rows by share to the power 2", best((damped.T @ theta**2).T)
-    yield "what the product tells", told(model, source, seed)
+    yield "what the product tells", with_topic_terms(model, source, seed).topic_term_ids
 
 
 def best(scores: Any) -> Any:
     """The order of each row's terms, ties by term id."""
     return np.argsort(-np.asarray(scores), axis=1, kind="stable")[:, :TOP_WORDS]
-
-
-def told(model: TopicModel, source: BagsInMemory, seed: int) -> Any:
-    """As the training container has them written into the artifact."""
-    return with_topic_terms(model, source, seed).topic_term_ids
 
 
 if __name__ == "__main__":
