@@ -125,6 +125,11 @@ class Canary:
         bakes = pending and pending["ProductionVariants"][0]["VariantStatus"][0]["Status"] == "Baking"
         return str(pending["EndpointConfigName"]) if pending and bakes else None
 
+    def last_config(self) -> str:
+        """The endpoint configuration that was made last: that of a deployment that is over."""
+        listed = self.config.client("sagemaker").list_endpoint_configs()["EndpointConfigs"]
+        return str(max(listed, key=lambda entry: entry["CreationTime"])["EndpointConfigName"])
+
     def measured(self, metric: str, config: str) -> float:
         """The sum of one of SageMaker's metrics over all that a configuration answered."""
         now = time.time()
@@ -198,10 +203,9 @@ def test_a_model_that_fails_goes_back_and_costs_only_the_canarys_errors(canary: 
     assert without_endpoint["status"] == "SUCCEEDED" and canary.published() == "000000000001"
     before = canary.describe()["EndpointConfigName"]
     with load(canary) as answers:
-        execution = canary.begin_release("failing", "000000000002", TOY_FAILS_EVERY="5")
-        bad = wait_for(canary.baking)
-        released = canary.end(execution)
+        released = canary.end(canary.begin_release("failing", "000000000002", TOY_FAILS_EVERY="5"))
         time.sleep(1)
+    bad = canary.last_config()
     assert released["status"] == "FAILED" and f"alarm {bad}-errors fired" in released["cause"]
     assert canary.published() == "000000000001"
     ended, failed = canary.last_deployment(), failures(answers)
@@ -221,10 +225,9 @@ def test_a_model_that_is_slow_goes_back_and_costs_no_request(canary: Canary) -> 
     """Twenty times slower: every request is answered, and the latency alarm ends it."""
     before = canary.describe()["EndpointConfigName"]
     with load(canary) as answers:
-        execution = canary.begin("slow", TOY_SECONDS=str(20 * SECONDS))
-        bad = wait_for(canary.baking)
-        ended = canary.end(execution)
+        ended = canary.end(canary.begin("slow", TOY_SECONDS=str(20 * SECONDS)))
         time.sleep(1)
+    bad = canary.last_config()
     assert failures(answers) == []
     assert ended["error"] == "DeploymentRolledBack" and f"alarm {bad}-latency fired" in ended["cause"]
     assert canary.describe()["EndpointConfigName"] == before
@@ -236,9 +239,8 @@ def test_a_model_that_is_slow_goes_back_and_costs_no_request(canary: Canary) -> 
 def test_a_model_that_is_unsure_goes_back(canary: Canary) -> None:
     """Answers of low confidence, which the container itself measures, end a deployment too."""
     with load(canary) as answers:
-        execution = canary.begin("unsure", TOY_UNSURE="1")
-        bad = wait_for(canary.baking)
-        ended = canary.end(execution)
+        ended = canary.end(canary.begin("unsure", TOY_UNSURE="1"))
+    bad = canary.last_config()
     assert failures(answers) == []
     assert f"alarm {bad}-confidence fired" in ended["cause"] and serving(answers) == {"v0"}
 
