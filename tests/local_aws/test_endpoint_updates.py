@@ -93,14 +93,14 @@ def test_a_canary_takes_its_share_and_then_everything(aws: LocalConfig) -> None:
     make(aws, "green")
     make_endpoint(aws, "canary", "blue")
     before = {who(aws, "canary")["pid"] for _ in range(4)}
-    update(aws, "canary", "green", WaitIntervalInSeconds=2)
+    update(aws, "canary", "green", WaitIntervalInSeconds=5)
     wait_for(lambda: stage(aws, "canary") == "Baking")
-    asked = [who(aws, "canary") for _ in range(60)]
+    asked = [who(aws, "canary") for _ in range(40)]
     shown = describe(aws, "canary")
     assert (shown["EndpointStatus"], shown["EndpointConfigName"]) == ("Updating", "blue")
     assert shown["PendingDeploymentSummary"]["EndpointConfigName"] == "green"
     shares = Counter(answer["version"] for answer in asked)
-    assert 15 <= shares["green"] <= 45
+    assert 6 <= shares["green"] <= 34  # within 4.4 standard deviations
     assert len({answer["pid"] for answer in asked if answer["version"] == "green"}) == 1
     assert settled(aws, "canary")["EndpointConfigName"] == "green"
     assert {who(aws, "canary")["version"] for _ in range(10)} == {"green"}
