@@ -1,75 +1,105 @@
-"""``InvokeEndpoint``: a request to one of the endpoint's model servers, and its answer as SageMaker gives it."""
+"""``InvokeEndpoint``: a request to one of the endpoint's model servers, and its answer as SageMaker gives it.
+
+Answered ahead of moto, whose way from a request to its handler takes longer than the model needs for an answer.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 from moto.core.exceptions import ServiceException
-from moto.core.responses import TYPE_RESPONSE
-from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 
 from local_aws import endpoint_metrics
 from local_aws.data_capture import exchange_of
 from local_aws.endpoint_fleet import Variant
 from local_aws.endpoint_traffic import Route, Traffic
+from local_aws.http_server import BodyReader, Environ, Headers, WsgiApp
 from local_aws.model_server import Answer, ModelServerError, UnansweredError
+from local_aws.request_names import service_of
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 6_291_456
 _INVOCATION_SECONDS = 60.0
 _PASSED_ON = ("content-type", "accept", "x-amzn-sagemaker-custom-attributes", "x-amzn-sagemaker-inference-id")
+_TARGET_VARIANT = "x-amzn-sagemaker-target-variant"
 _NO_ANSWER = 500  # what counts as a 5XX error of the model though it has no status
 _TRIES = 2  # an instance may die under a request; another, or the restarted one, takes it
+_PATH = re.compile(r"/endpoints/([^/]+)/invocations")
+_JSON: Headers = [("Content-Type", "application/json")]
 
 Serving = Callable[[str], "tuple[Traffic | None, str]"]
 _serving: list[Serving] = []
 
 
-class RuntimeValidationError(ServiceException):  # type: ignore[misc]
-    """The runtime's name for a request that is at fault."""
+@dataclass
+class _RefusedError(Exception):
+    """The request is answered by SageMaker itself: a status, the kind of error, and the error's document."""
 
-    code = "ValidationError"
+    status: int
+    kind: str
+    document: Mapping[str, Any]
+
+
+def _invalid(message: str) -> _RefusedError:
+    """The runtime's name for a request that is at fault."""
+    return _RefusedError(400, "ValidationError", {"message": message})
 
 
 def install(serving: Serving) -> None:
-    """Puts ``InvokeEndpoint`` in moto's place; ``serving`` gives an endpoint's traffic and status."""
+    """Lets endpoints be invoked; ``serving`` gives an endpoint's traffic and status."""
     _serving[:] = [serving]
-    SageMakerRuntimeResponse.use_raw_body = True  # a body may be of any bytes
-    SageMakerRuntimeResponse.invoke_endpoint = invoke_endpoint
 
 
-def invoke_endpoint(self: Any) -> TYPE_RESPONSE:
-    """The handler of ``POST /endpoints/<name>/invocations``."""
+def wrap(app: WsgiApp) -> WsgiApp:
+    """``app`` with ``POST /endpoints/<name>/invocations`` of SageMaker's runtime answered here."""
+
+    def wsgi(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        found = _PATH.fullmatch(str(environ.get("RAW_URI") or environ["PATH_INFO"]).partition("?")[0])
+        if found is None or environ["REQUEST_METHOD"] != "POST" or service_of(environ) != "sagemaker":
+            return app(environ, start_response)
+        try:
+            status, headers, body = invoke_endpoint(unquote(found[1]), environ)
+        except _RefusedError as refused:
+            status, body = refused.status, json.dumps(refused.document).encode()
+            headers = [*_JSON, ("x-amzn-ErrorType", refused.kind)]
+        ids = ("x-amzn-RequestId", str(uuid.uuid4()))
+        start_response(f"{status} {HTTPStatus(status).phrase}", [*headers, ids, ("Content-Length", str(len(body)))])
+        return [body]
+
+    return wsgi
+
+
+def invoke_endpoint(name: str, environ: Environ) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of the answer of the endpoint of that name.
+
+    Raises:
+        _RefusedError: there is no answer of a model.
+    """
     arrived = time.perf_counter()
-    headers = {name.lower(): value for name, value in self.headers.items()}
-    body = self.raw_body or b""
-    body = body.encode() if isinstance(body, str) else body
-    name = self.path.split("/")[2]
-    if len(body) > MAX_BODY_BYTES:
-        raise RuntimeValidationError(
-            "1 validation error detected: Value at 'body' failed to satisfy constraint: Member must have length less "
-            f"than or equal to {MAX_BODY_BYTES}; it has {len(body)}"
-        )
+    body = _body(environ)
     traffic, status = _traffic_of(name)
     if traffic is None:
-        raise RuntimeValidationError(f"Endpoint {name} is not InService but {status}; wait until it is")
-    target = headers.get("x-amzn-sagemaker-target-variant")
+        raise _invalid(f"Endpoint {name} is not InService but {status}; wait until it is")
+    headers = _headers(environ)
+    target = headers.get(_TARGET_VARIANT)
     passed = {name: headers[name] for name in _PASSED_ON if name in headers}
     try:
         asked = _ask(name, target, body, passed)
     except KeyError as error:
-        raise RuntimeValidationError(
-            f"Variant {target} not found; {name} has {sorted(traffic.blue.variants)}"
-        ) from error
+        raise _invalid(f"Variant {target} not found; {name} has {sorted(traffic.blue.variants)}") from error
     if asked is None:
-        return _error(503, "ServiceUnavailable", {"Message": f"no instance of endpoint {name} is healthy"})
+        message = f"no instance of endpoint {name} is healthy"
+        raise _RefusedError(503, "ServiceUnavailable", {"Message": message})
     variant, answer = asked.route.variant, asked.answer
     whole = time.perf_counter() - arrived
     endpoint_metrics.record(
@@ -82,23 +112,47 @@ def invoke_endpoint(self: Any) -> TYPE_RESPONSE:
         overhead=max(0.0, whole - asked.seconds),
     )
     if answer is None or not 200 <= answer.status < 300:
-        return _model_error(name, variant, answer, asked.problem)
+        raise _model_error(name, variant, answer, asked.problem)
     content_type = answer.headers.get("content-type", "application/octet-stream")
     capture = asked.route.fleet.capture
     if capture and capture.wants_this_one():
         event = str(uuid.uuid4())
         capture.take(exchange_of(variant.plan.name, body, headers, answer.body, content_type, event))
-    shown = {"Content-Type": content_type, "x-Amzn-Invoked-Production-Variant": variant.plan.name}
+    shown = [("Content-Type", content_type), ("x-Amzn-Invoked-Production-Variant", variant.plan.name)]
     if custom := answer.headers.get("x-amzn-sagemaker-custom-attributes"):
-        shown["X-Amzn-SageMaker-Custom-Attributes"] = custom
+        shown.append(("X-Amzn-SageMaker-Custom-Attributes", custom))
     return 200, shown, answer.body
+
+
+def _body(environ: Environ) -> bytes:
+    source = environ["wsgi.input"]
+    left = source.left if isinstance(source, BodyReader) else 0
+    # A chunked body tells its length only when it is read.
+    body = b"" if left > MAX_BODY_BYTES else bytes(source.read(MAX_BODY_BYTES + 1))
+    if max(left, len(body)) > MAX_BODY_BYTES:
+        raise _invalid(
+            "1 validation error detected: Value at 'body' failed to satisfy constraint: Member must have length less "
+            f"than or equal to {MAX_BODY_BYTES}" + (f"; it has {left}" if left else "")
+        )
+    return body
+
+
+def _headers(environ: Environ) -> dict[str, str]:
+    """The headers that mean something here, by their names in small letters."""
+    found = {}
+    for name in (*_PASSED_ON, _TARGET_VARIANT):
+        key = name.upper().replace("-", "_")
+        value = environ.get(key if name == "content-type" else f"HTTP_{key}")
+        if value:
+            found[name] = str(value)
+    return found
 
 
 def _traffic_of(name: str) -> tuple[Traffic | None, str]:
     try:
         return _serving[0](name)
     except ServiceException as error:
-        raise RuntimeValidationError(error.message) from error
+        raise _invalid(str(error.message)) from error
 
 
 @dataclass(frozen=True)
@@ -134,7 +188,7 @@ def _ask(name: str, target: str | None, body: bytes, headers: Mapping[str, str])
     return asked
 
 
-def _model_error(endpoint: str, variant: Variant, answer: Answer | None, problem: str) -> TYPE_RESPONSE:
+def _model_error(endpoint: str, variant: Variant, answer: Answer | None, problem: str) -> _RefusedError:
     code = answer.status if answer else 0
     said = answer.text if answer else problem
     side = "client" if 400 <= code < 500 else "server"
@@ -142,7 +196,7 @@ def _model_error(endpoint: str, variant: Variant, answer: Answer | None, problem
         f'Received {side} error ({code}) from {variant.plan.name} with message "{said}". '
         f"See the log group /aws/sagemaker/Endpoints/{endpoint} for more information."
     )
-    return _error(
+    return _RefusedError(
         424,
         "ModelError",
         {
@@ -152,8 +206,3 @@ def _model_error(endpoint: str, variant: Variant, answer: Answer | None, problem
             "LogStreamArn": f"/aws/sagemaker/Endpoints/{endpoint}",
         },
     )
-
-
-def _error(status: int, kind: str, body: Mapping[str, Any]) -> TYPE_RESPONSE:
-    headers = {"status": str(status), "Content-Type": "application/json", "x-amzn-ErrorType": kind}
-    return status, headers, json.dumps(body)

@@ -29,6 +29,7 @@ WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 _DRAIN_LIMIT = 64 << 20  # bytes of an unread body that are worth reading to keep the connection
 _LARGE_BODY = 1 << 20  # bytes
+_LARGE_BODIES = 256 << 20  # bytes of them between two collections of everything, which take a tenth of a second
 _NO_BODY = frozenset({204, 304})
 
 
@@ -135,7 +136,7 @@ class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]
                 close()
             environ.clear()
             if length > _LARGE_BODY:
-                gc.collect()  # Flask's request and moto's handler refer to each other, and to the body
+                _collect_body(length)
 
     def _send(self, status: str, headers: Headers, chunks: Iterable[bytes]) -> None:
         code = int(status.split(" ", 1)[0])
@@ -162,6 +163,23 @@ class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]
             for chunk in chunks:
                 self.wfile.write(chunk)
             self.wfile.flush()
+
+
+_uncollected = 0  # bytes; threads may lose a count, and collect a little later
+
+
+def _collect_body(length: int) -> None:
+    """Let go of a large body: Flask's request and moto's handler refer to each other, and to it.
+
+    They are young, so the collector seldom has to look at all that moto holds, which would stop every other request.
+    """
+    global _uncollected  # noqa: PLW0603 - one collector a process
+    _uncollected += length
+    if _uncollected > _LARGE_BODIES:
+        _uncollected = 0
+        gc.collect()
+    else:
+        gc.collect(1)
 
 
 def listen(port: int) -> socket.socket:
