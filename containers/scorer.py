@@ -21,6 +21,8 @@ MAX_ANSWERS = 1_000
 MAX_UNKNOWN_TERMS = 50
 WARM_UP_TERMS = 20
 ONLY_CLIENT = "only_client"
+ARCHIVES = ("model.tar.gz",)
+"""SageMaker's local mode leaves the archive beside what it unpacked from it."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -123,7 +125,7 @@ def load_scorer() -> Scorer:
     Raises:
         ArtifactError: the model folder is not a whole, unchanged artifact.
     """
-    artifact = read_artifact(base_folder() / "model")
+    artifact = read_artifact(base_folder() / "model", beside=ARCHIVES)
     batch = os.environ.get("SAGEMAKER_BATCH", "").lower() == "true"
     if has_index(artifact) and not batch:
         lookup = read_lookup_model(artifact)

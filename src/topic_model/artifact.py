@@ -11,7 +11,7 @@ import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -116,8 +116,10 @@ def _version_of(manifest: Mapping[str, Any]) -> str:
     return hash_of(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS))[:12]
 
 
-def read_artifact(folder: Path) -> Artifact:
+def read_artifact(folder: Path, *, beside: Collection[str] = ()) -> Artifact:
     """Check an artifact folder against its manifest.
+
+    ``beside`` names files that may lie there without being the artifact's; nothing reads them.
 
     Raises:
         ArtifactError: no manifest, another format version, or a file missing, added or changed; each is named.
@@ -142,7 +144,7 @@ def read_artifact(folder: Path) -> Artifact:
             raise ArtifactError(f"{name} is missing from the artifact; fetch it again or train the model again")
         if sha256_of(path) != expected:
             raise ArtifactError(f"{name} differs from its hash in {MANIFEST}: the artifact was changed or cut")
-    if added := sorted(set(_names_in(folder)) - set(files)):
+    if added := sorted(set(_names_in(folder)) - set(files) - set(beside)):
         raise ArtifactError(f"{added[0]} is not in {MANIFEST}: it was added to the artifact; do not use this artifact")
     if _version_of(manifest) != manifest.get("model_version"):
         raise ArtifactError(f"model_version in {MANIFEST} is not that of its content: the manifest was changed")

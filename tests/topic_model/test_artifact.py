@@ -84,6 +84,16 @@ def test_an_added_file_is_named(model_folder: Path) -> None:
         read_artifact(model_folder)
 
 
+def test_an_archive_may_lie_beside_what_was_unpacked_from_it(model_folder: Path) -> None:
+    """A file that the reader is told of is none of the artifact's; its namesake in a folder is refused."""
+    (model_folder / "model.tar.gz").write_bytes(b"")
+    read_artifact(model_folder, beside=["model.tar.gz"])
+    (model_folder / "code").mkdir()
+    (model_folder / "code" / "model.tar.gz").write_bytes(b"")
+    with pytest.raises(ArtifactError, match=r"^code/model\.tar\.gz is not in manifest"):
+        read_artifact(model_folder, beside=["model.tar.gz"])
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("eta", 9.0), ("corpus_hash", "0"), ("model_version", "0" * 12), ("text_settings", {}), ("files", {})],
