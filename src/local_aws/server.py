@@ -37,6 +37,8 @@ _M_MMAP_THRESHOLD = -3  # malloc.h
 # Seconds a thread computes before it lets another in. A request waits for its turn a dozen times, whenever it has read
 # or written; with Python's 5 ms, one thread that publishes or captures would make each of them 60 ms slower.
 _SWITCH_SECONDS = 0.0005
+_YOUNG_OBJECTS = 5_000  # between two looks for garbage among them; a request leaves hundreds
+_LONG_COLLECTION_SECONDS = 0.1
 _HOSTS = frozenset({"127.0.0.1", "localhost", "host.docker.internal"})
 
 
@@ -126,13 +128,12 @@ def serve(config: LocalConfig) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    gc.collect()
-    gc.freeze()  # moto's modules are garbage never; collections of what requests leave are then cheap
     try:
         thread.start()
         for plug in plugs:
             if restore := getattr(plug, "restore", None):
                 restore(config)
+        _collect_without_pauses()
         write_atomically(config.root / "server.json", json.dumps(identity))
         identity["ready"] = True
         LOG.info("the local AWS serves %s on %s", config.root, config.endpoint_url)
@@ -163,6 +164,27 @@ def _give_back_large_buffers() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+
+
+def _collect_without_pauses() -> None:
+    """Keep the garbage collector from what stays: looking at all that moto holds stops every request for that long.
+
+    What is there now stays. So does, by and large, what a collection found that took long: the hundred thousand rows of
+    a table, say. The next one looks at what came after it alone.
+    """
+    gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    gc.collect()
+    gc.freeze()
+    began = 0.0
+
+    def watch(phase: str, about: Mapping[str, int]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = time.perf_counter()
+        elif about["generation"] == 2 and time.perf_counter() - began > _LONG_COLLECTION_SECONDS:
+            gc.freeze()
+
+    gc.callbacks.append(watch)
 
 
 def _plugs() -> list[ModuleType]:
