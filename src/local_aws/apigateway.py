@@ -97,6 +97,11 @@ def front(app: WsgiApp) -> WsgiApp:
     return wsgi
 
 
+def is_for_a_stage(environ: Environ) -> bool:
+    """Whether a request is for a deployed API, whose keys decide, and not for API Gateway itself."""
+    return _target(environ) is not None
+
+
 def _target(environ: Environ) -> tuple[str, str, str] | None:
     """API, stage and path of a request to a stage."""
     path = str(environ.get("RAW_URI") or environ["PATH_INFO"]).partition("?")[0]

@@ -14,6 +14,7 @@ from moto.awslambda.models import lambda_backends
 
 from local_aws.apigateway_answers import RefusedError
 from local_aws.apigateway_cache import Answer
+from local_aws.iam_enforcement import service_may
 
 LARGEST_EVENT = LARGEST_RESULT = 6 * 1024 * 1024  # bytes; of a synchronous invocation
 _FUNCTION = re.compile(r"arn:[^:]+:apigateway:([^:]+):lambda:path/[^/]+/functions/(arn:.+)/invocations")
@@ -49,6 +50,9 @@ def function_of(uri: str, variables: Mapping[str, str], source_arn: str) -> Any:
 
 def _may_invoke(function: Any, arn: str, source_arn: str) -> bool:
     """Whether a statement of the function's policy lets API Gateway invoke it for this method."""
+    asked = service_may("apigateway.amazonaws.com", "lambda:InvokeFunction", arn, {"aws:sourcearn": (source_arn,)})
+    if asked is not None:
+        return asked
     for statement in function.policy.statements:
         principal = statement.get("Principal")
         service = principal.get("Service") if isinstance(principal, dict) else principal

@@ -21,6 +21,7 @@ from typing import Any
 from local_aws.cloudwatch_math import ExpressionError, evaluate
 from local_aws.cloudwatch_store import MetricKey, MetricStore
 from local_aws.config import LocalConfig
+from local_aws.iam_enforcement import service_may
 
 logger = logging.getLogger(__name__)
 
@@ -184,6 +185,9 @@ class AlarmEvaluator:
             "AlarmArn": alarm.alarm_arn,
             "OldStateValue": before,
         }
+        source = {"aws:sourcearn": (alarm.alarm_arn,)}
+        if service_may("cloudwatch.amazonaws.com", "sns:Publish", arn, source) is False:
+            return
         subject = f'{state}: "{alarm.name}" in {self._config.region}'[:100]
         try:
             self._config.client("sns").publish(TopicArn=arn, Subject=subject, Message=json.dumps(message))

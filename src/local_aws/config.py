@@ -37,6 +37,18 @@ def root_option(root: Path) -> str:
 
 
 @dataclass(frozen=True)
+class Credentials:
+    """Keys that requests are signed with."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+_DUMMIES = Credentials("local", "local")
+
+
+@dataclass(frozen=True)
 class LocalConfig:
     """One local AWS: where its state is, where it listens, and how it runs SageMaker's containers.
 
@@ -52,6 +64,10 @@ class LocalConfig:
     """In docker mode: an image URI, as requests name it, to the tag of a local Docker image."""
     account: str = ACCOUNT
     region: str = REGION
+    enforce_iam: bool = False
+    """Whether a request is checked against the policies of who sends it."""
+    credentials: Credentials | None = None
+    """Whose requests those of :meth:`client` are; dummies where nothing is enforced."""
     _clients: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -62,7 +78,7 @@ class LocalConfig:
     def client(self, service: str) -> Any:
         """A boto3 client of this server, made once a service and shared by threads.
 
-        Credentials are dummies and are given explicitly, so no profile or variable of the user's can leak in.
+        Credentials are given explicitly, so no profile or variable of the user's can leak in.
         """
         with _CREATION:
             if service not in self._clients:
@@ -71,10 +87,13 @@ class LocalConfig:
 
     def environment(self) -> dict[str, str]:
         """The variables with which a child process's own boto3 reaches this server and nothing else."""
+        own = self.credentials or _DUMMIES
+        token = {"AWS_SESSION_TOKEN": own.session_token} if own.session_token else {}
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ACCESS_KEY_ID": own.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": own.secret_access_key,
+            **token,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -84,17 +103,19 @@ class LocalConfig:
 def new_client(
     config: LocalConfig, service: str, *, read_seconds: int = 300, attempts: int = 2, check_parameters: bool = True
 ) -> Any:
-    """A boto3 client of the local AWS, with dummy credentials; call it under a lock where threads may."""
+    """A boto3 client of the local AWS; call it under a lock where threads may."""
     import boto3
     from botocore.config import Config
 
+    own = config.credentials or _DUMMIES
     session: Any = boto3.session.Session()  # typed stubs know no service by a variable's name
     return session.client(
         service,
         endpoint_url=config.endpoint_url,
         region_name=config.region,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - a dummy; the server checks no signature
+        aws_access_key_id=own.access_key_id,
+        aws_secret_access_key=own.secret_access_key,
+        aws_session_token=own.session_token,
         config=Config(
             max_pool_connections=64,
             connect_timeout=5,

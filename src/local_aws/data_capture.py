@@ -24,6 +24,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.config import LocalConfig
+from local_aws.iam_enforcement import acting_as
+from local_aws.iam_identities import AssumeRoleRefusedError
 from local_aws.job_files import split_uri
 
 logger = logging.getLogger(__name__)
@@ -52,9 +54,12 @@ class Exchange:
 class DataCapture:
     """The capture of one deployment of an endpoint."""
 
-    def __init__(self, config: LocalConfig, endpoint: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, config: LocalConfig, endpoint: str, settings: Mapping[str, Any], role_arn: str | None = None
+    ) -> None:
         self.settings = settings
         self._config = config
+        self._role_arn = role_arn
         self._endpoint = endpoint
         self._share = int(settings["InitialSamplingPercentage"]) / 100 if settings.get("EnableCapture") else 0.0
         self._modes = {mode for option in settings["CaptureOptions"] for mode in _MODES[option["CaptureMode"]]}
@@ -119,7 +124,7 @@ class DataCapture:
         for variant, exchanges in taken.items():
             try:
                 self._write(variant, exchanges)
-            except (ClientError, BotoCoreError, OSError) as error:
+            except (ClientError, BotoCoreError, OSError, AssumeRoleRefusedError) as error:
                 logger.warning("endpoint %s: %d captured requests are lost: %s", self._endpoint, len(exchanges), error)
 
     def _write(self, variant: str, exchanges: list[Exchange]) -> None:
@@ -129,7 +134,8 @@ class DataCapture:
         name = f"{first:%M-%S}-{first.microsecond // 1000:03d}-{uuid.uuid4()}.jsonl"
         lines = [json.dumps(self._record(exchange), ensure_ascii=False) for exchange in exchanges]
         body = "".join(f"{line}\n" for line in lines).encode()
-        self._config.client("s3").put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=body)
+        caller = acting_as(self._config, self._role_arn, "sagemaker.amazonaws.com", "SageMaker")
+        caller.client("s3").put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=body)
 
     def _record(self, exchange: Exchange) -> dict[str, Any]:
         data: dict[str, Any] = {}

@@ -56,6 +56,11 @@ class Endpoint:
         """The endpoint's ARN."""
         return self._book.arn(self.name)
 
+    def alarm_arn(self, name: str) -> str:
+        """The ARN of an alarm beside the endpoint."""
+        config = self._book.config
+        return f"arn:aws:cloudwatch:{config.region}:{config.account}:alarm:{name}"
+
     @property
     def folder(self) -> Path:
         """The folder of its state and its servers."""

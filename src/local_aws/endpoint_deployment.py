@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from local_aws import cloudwatch
 from local_aws.endpoint_fleet import Fleet, FleetPlan
 from local_aws.endpoint_traffic import Traffic, TrafficPolicy
+from local_aws.iam_enforcement import role_may
 from local_aws.job_errors import JobFailedError
 from local_aws.model_server import ModelServerError
 from local_aws.saved_state import now
@@ -118,6 +119,9 @@ class Deployment:
             )
 
     def _check_alarms(self) -> None:
+        for name in self._policy.alarms:
+            if not role_may(self.green.role_arn, ("cloudwatch:DescribeAlarms",), self._endpoint.alarm_arn(name)):
+                raise DeploymentFailedError(f"{self.green.role_arn} may not look at the alarm {name}")
         fired = [name for name, state in cloudwatch.alarm_states(self._policy.alarms).items() if state == "ALARM"]
         if fired:
             # Our words: AWS does not document its own, and may leave FailureReason empty.

@@ -17,6 +17,8 @@ from typing import Any
 
 from local_aws.config import LocalConfig
 from local_aws.data_capture import DataCapture
+from local_aws.iam_enforcement import acting_as
+from local_aws.iam_identities import AssumeRoleRefusedError
 from local_aws.job_errors import JobFailedError
 from local_aws.job_logs import LogShipper
 from local_aws.model_server import STARTUP_SECONDS, ModelContainer, ModelServer, ModelServerError
@@ -114,7 +116,8 @@ class Fleet:
         self._folder = folder / uuid.uuid4().hex[:8]
         self._on_change = on_change
         self.config_name = plan.config_name
-        self.capture = DataCapture(config, endpoint, plan.capture) if plan.capture else None
+        self.role_arn = plan.variants[0].model.role_arn
+        self.capture = DataCapture(config, endpoint, plan.capture, self.role_arn) if plan.capture else None
         self.variants = {variant.name: Variant(variant) for variant in plan.variants}
         self._shippers: dict[ModelServer, LogShipper] = {}
         self._stopping = threading.Event()
@@ -157,12 +160,23 @@ class Fleet:
         folder = self._folder / f"{variant.plan.name}-{number}"
         folder.mkdir(parents=True)
         name = f"{self._endpoint}-{variant.plan.name}"
-        server = ModelServer(self._config, self._runner, variant.plan.model, folder, name=name)
+        server = ModelServer(self._caller(variant.plan), self._runner, variant.plan.model, folder, name=name)
         server.on_launch = lambda _: self._on_change()
         group, stream = f"/aws/sagemaker/Endpoints/{self._endpoint}", f"{variant.plan.name}/local-{number}"
-        self._shippers[server] = LogShipper(self._config, server.log_path, group=group, stream=stream)
+        self._shippers[server] = LogShipper(self._caller(variant.plan), server.log_path, group=group, stream=stream)
         self._shippers[server].start()
         return server
+
+    def _caller(self, plan: VariantPlan) -> LocalConfig:
+        """The local AWS as a variant's role sees it.
+
+        Raises:
+            ModelServerError: SageMaker may not assume the role.
+        """
+        try:
+            return acting_as(self._config, plan.model.role_arn, "sagemaker.amazonaws.com", "SageMaker")
+        except AssumeRoleRefusedError as error:
+            raise ModelServerError(str(error)) from error
 
     def _start_server(self, variant: Variant, server: ModelServer) -> None:
         if self._stopping.is_set():

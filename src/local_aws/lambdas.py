@@ -29,6 +29,8 @@ from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import LambdaFunction
 
 from local_aws.config import LocalConfig
+from local_aws.iam_enforcement import acting_as, role_may
+from local_aws.iam_identities import AssumeRoleRefusedError
 from local_aws.log_lines import write_lines
 from local_aws.runner import Container, PlainProcess, Runner, release_runner, shared_runner
 from local_aws.saved_state import now
@@ -156,7 +158,10 @@ class FunctionPool:
             return _error(
                 "Runtime.InvalidEntrypoint", "the local AWS runs functions from zip archives, not from images"
             )
-        environment = self._environment(function)
+        try:
+            environment = self._environment(function)
+        except AssumeRoleRefusedError as error:
+            return _error("AccessDeniedException", f"The role defined for the function cannot be assumed: {error}")
         key = hashlib.sha256(json.dumps([function.code_sha_256, environment], sort_keys=True).encode()).hexdigest()
         try:
             process = self._take(key, function, environment)
@@ -218,10 +223,11 @@ class FunctionPool:
         return {"event": event, "context": context}
 
     def _environment(self, function: Any) -> dict[str, str]:
+        caller = acting_as(self.config, function.role, "lambda.amazonaws.com", function.function_name)
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         return {
             **environment,
-            **self.config.environment(),
+            **caller.environment(),
             "PYTHONUNBUFFERED": "1",
             "_HANDLER": str(function.handler),
             "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}",
@@ -282,6 +288,8 @@ class FunctionPool:
     @staticmethod
     def _save_log(function: Any, process: FunctionProcess, log: str) -> None:
         backend, group = function.logs_backend, function.logs_group_name
+        if not role_may(function.role, ("logs:CreateLogStream", "logs:PutLogEvents"), _log_arn(function, process)):
+            return  # as on AWS, where such a function is silent
         backend.ensure_log_group(group)
         write_lines(backend, group, process.stream, [line for line in log.splitlines() if line])
 
@@ -309,6 +317,12 @@ class FunctionPool:
 
 def _error(kind: str, message: str) -> Outcome:
     return Outcome(json.dumps({"errorType": kind, "errorMessage": message}), True, "")
+
+
+def _log_arn(function: Any, process: FunctionProcess) -> str:
+    parts = function.function_arn.split(":")
+    group = f"{function.logs_group_name}:log-stream:{process.stream}"
+    return f"arn:aws:logs:{parts[3]}:{parts[4]}:log-group:{group}"
 
 
 _pool: list[FunctionPool] = []  # at most one: the local AWS that this process serves

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from local_aws.config import DEFAULT_PORT, LocalAwsError, LocalConfig, Mode, root_option
+from local_aws.iam_administrator import administrator_credentials
 from local_aws.server import HEALTH_PATH, MARKER, read_json
 
 START_SECONDS = 60.0
@@ -48,6 +49,7 @@ def up(
     *,
     mode: Mode = "process",
     images: Mapping[str, str] | None = None,
+    enforce_iam: bool = False,
 ) -> LocalConfig:
     """The running local AWS of ``root``, started in the background if need be; returns when it answers.
 
@@ -56,7 +58,7 @@ def up(
     Raises:
         LocalAwsError: the port is taken, the folder is not ours, its disk is full, or it runs with other settings.
     """
-    return up_or_running(root, port, mode=mode, images=images)[0]
+    return up_or_running(root, port, mode=mode, images=images, enforce_iam=enforce_iam)[0]
 
 
 def up_or_running(
@@ -65,6 +67,7 @@ def up_or_running(
     *,
     mode: Mode = "process",
     images: Mapping[str, str] | None = None,
+    enforce_iam: bool = False,
 ) -> tuple[LocalConfig, bool]:
     """As :func:`up`, and whether this call started it; one that is interrupted leaves no server that it began.
 
@@ -72,7 +75,9 @@ def up_or_running(
         LocalAwsError: as :func:`up`.
     """
     root = root.absolute()
-    wanted = LocalConfig(root, DEFAULT_PORT if port is None else port, mode, dict(images or {}))
+    wanted = LocalConfig(
+        root, DEFAULT_PORT if port is None else port, mode, dict(images or {}), enforce_iam=enforce_iam
+    )
     with _starting(root):
         running = _running(root)
         if running is not None:
@@ -168,7 +173,15 @@ def _running(root: Path) -> LocalConfig | None:
     identity = _identity(root)
     if identity is None or not identity.get("ready"):
         return None
-    return LocalConfig(root, identity["port"], identity["mode"], identity["images"])
+    enforced = bool(identity.get("enforce_iam"))
+    return LocalConfig(
+        root,
+        identity["port"],
+        identity["mode"],
+        identity["images"],
+        enforce_iam=enforced,
+        credentials=administrator_credentials(root) if enforced else None,
+    )
 
 
 def _health(port: int) -> dict[str, Any] | None:
@@ -201,6 +214,8 @@ def _start(config: LocalConfig) -> None:
     command += ["--mode", config.mode]
     for uri, tag in config.images.items():
         command += ["--image", f"{uri}={tag}"]
+    if config.enforce_iam:
+        command.append("--enforce-iam")
     log = config.root / "server.log"
     if log.exists():
         log.replace(config.root / "server.log.1")
@@ -288,6 +303,8 @@ def _check_same(running: LocalConfig, wanted: LocalConfig, *, any_port: bool) ->
         differences.append(f"mode {running.mode}, not {wanted.mode}")
     if dict(running.images) != dict(wanted.images):
         differences.append("other images")
+    if wanted.enforce_iam and not running.enforce_iam:
+        differences.append("IAM not enforced")
     if differences:
         raise LocalAwsError(
             f"the local AWS of {running.root} runs with {'; '.join(differences)}; "

@@ -58,6 +58,8 @@ class ModelContainer:
     """An archive's URI, or a prefix's where ``unpacked``."""
     unpacked: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    role_arn: str | None = None
+    """The model's ``ExecutionRoleArn``."""
 
     def to_state(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -88,6 +90,7 @@ def model_container(config: LocalConfig, model_name: str) -> ModelContainer:
         artifact=source["S3Uri"] if source else container.get("ModelDataUrl"),
         unpacked=source is not None and source["CompressionType"] == "None",
         environment=dict(container.get("Environment") or {}),
+        role_arn=model.get("ExecutionRoleArn"),
     )
 
 
@@ -106,7 +109,7 @@ class Answer:
 
 
 class ModelServer:
-    """One running copy of a model's container."""
+    """One running copy of a model's container; ``config`` is the local AWS as the model's role sees it."""
 
     def __init__(self, config: LocalConfig, runner: Runner, model: ModelContainer, folder: Path, *, name: str) -> None:
         self._config = config
@@ -178,6 +181,7 @@ class ModelServer:
             log_path=self.log_path,
             environment={**self.model.environment, **self.environment},
             port=self.port,
+            caller=self._config,
         )
         try:
             self.container = self._runner.start(launch)

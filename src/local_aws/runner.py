@@ -79,6 +79,8 @@ class Launch:
     """Replaces the image's own entry point (``ContainerEntrypoint``)."""
     port: int | None = None
     """The loopback port that stands for the container's 8080."""
+    caller: LocalConfig | None = None
+    """Whose credentials it has; the local AWS's own by default."""
 
 
 class Spawner:
@@ -278,7 +280,7 @@ class Runner:
     def process_environment(self, launch: Launch) -> dict[str, str]:
         """The whole environment of a container in process mode."""
         environment = self._base_environment()
-        environment |= self._config.environment()
+        environment |= (launch.caller or self._config).environment()
         environment["SAGEMAKER_BASE_DIR"] = str(launch.base_dir)
         if launch.port is not None:
             environment["SAGEMAKER_BIND_TO_PORT"] = str(launch.port)

@@ -18,6 +18,8 @@ from moto.sagemaker.exceptions import ValidationError
 
 from local_aws.config import LocalAwsError, LocalConfig
 from local_aws.docker_mode import DockerRunner
+from local_aws.iam_enforcement import acting_as
+from local_aws.iam_identities import AssumeRoleRefusedError
 from local_aws.job_errors import JobFailedError, JobStoppedError, unwritable_reason
 from local_aws.job_files import remove_folder
 from local_aws.job_logs import LogShipper
@@ -104,8 +106,25 @@ class Job(ABC):
 
     @property
     def s3(self) -> Any:
-        """A client of S3."""
-        return self.config.client("s3")
+        """A client of S3, under the job's role."""
+        return self.caller.client("s3")
+
+    @property
+    def role_arn(self) -> str | None:
+        """The role that the job acts under."""
+        return self.request.get("RoleArn")
+
+    @property
+    def caller(self) -> LocalConfig:
+        """The local AWS as the job's role sees it.
+
+        Raises:
+            JobFailedError: SageMaker may not assume the role.
+        """
+        try:
+            return acting_as(self.config, self.role_arn, "sagemaker.amazonaws.com", "SageMaker")
+        except AssumeRoleRefusedError as error:
+            raise JobFailedError(f"ClientError: {error}") from error
 
     @property
     def folder(self) -> Path:
@@ -299,9 +318,10 @@ class Job(ABC):
             base_dir=self.base_dir,
             log_path=self.log_path,
             environment=environment,
+            caller=self.caller,
         )
         (self.base_dir / "output").mkdir(exist_ok=True)
-        with LogShipper(self.config, self.log_path, group=self.log_group, stream=self.stream):
+        with LogShipper(self.caller, self.log_path, group=self.log_group, stream=self.stream):
             container = self._begin(launch)
             try:
                 code = container.wait(max_seconds)

@@ -71,6 +71,11 @@ class TransformJob(Job):
             )
         model_container(self.config, request["ModelName"])
 
+    @property
+    def role_arn(self) -> str | None:
+        """A transform job has the role of its model."""
+        return model_container(self.config, self.request["ModelName"]).role_arn
+
     def run(self) -> None:
         """Starts the container, sends every file through it, and stops it.
 
@@ -83,12 +88,12 @@ class TransformJob(Job):
             model = model_container(self.config, self.request["ModelName"])
         except ValidationError as error:
             raise JobFailedError(f"ClientError: {error.message}") from error
-        server = ModelServer(self.config, self.store.runner, model, self.folder, name=self.name)
+        server = ModelServer(self.caller, self.store.runner, model, self.folder, name=self.name)
         server.environment = {**(self.request.get("Environment") or {}), **self._batch_environment()}
         server.on_launch = self.own  # a stop of the job ends the container
         server.prepare()
         self.check_stopped()
-        with LogShipper(self.config, self.log_path, group=self.log_group, stream=self.stream):
+        with LogShipper(self.caller, self.log_path, group=self.log_group, stream=self.stream):
             try:
                 server.start()
                 self._transform_all(server, objects)

@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -32,7 +33,16 @@ HEALTH_PATH = "/_local_aws/health"
 MARKER = "local-aws.json"  # says that a folder is ours, so that a reset may delete it
 FORMAT = 1
 
-_PLUGS = ("s3_store", "cloudwatch", "stepfunctions", "sagemaker_jobs", "sagemaker_endpoints", "lambdas", "apigateway")
+_PLUGS = (
+    "iam_enforcement",
+    "s3_store",
+    "cloudwatch",
+    "stepfunctions",
+    "sagemaker_jobs",
+    "sagemaker_endpoints",
+    "lambdas",
+    "apigateway",
+)
 _M_MMAP_THRESHOLD = -3  # malloc.h
 # Seconds a thread computes before it lets another in. A request waits for its turn a dozen times, whenever it has read
 # or written; with Python's 5 ms, one thread that publishes or captures would make each of them 60 ms slower.
@@ -104,6 +114,7 @@ def serve(config: LocalConfig) -> None:
         LocalAwsError: the folder, its state, or the port cannot be used.
     """
     from local_aws.http_server import listen, serve_on
+    from local_aws.iam_administrator import new_credentials
 
     lock = claim_folder(config.root)
     listener = listen(config.port)
@@ -111,6 +122,8 @@ def serve(config: LocalConfig) -> None:
     _log_to(config.root / "server.log")
     _give_back_large_buffers()
     _configure_moto(config)
+    if config.enforce_iam:
+        config = replace(config, credentials=new_credentials("ASIA"))
     plugs = _plugs()
     for plug in plugs:
         plug.install(config)
@@ -119,6 +132,7 @@ def serve(config: LocalConfig) -> None:
         "port": config.port,
         "mode": config.mode,
         "images": dict(config.images),
+        "enforce_iam": config.enforce_iam,
         "started": time.time(),
         "token": secrets.token_hex(16),
     }
@@ -201,7 +215,7 @@ def _assemble(config: LocalConfig, identity: dict[str, Any]) -> tuple[Any, Any]:
     """The WSGI application with the folder's state brought back, and the journal."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-    from local_aws import apigateway, endpoint_invocations, s3_requests, s3_store
+    from local_aws import apigateway, endpoint_invocations, iam_enforcement, s3_requests, s3_store
     from local_aws.journal import Journal, Journalled
 
     moto_app = apigateway.control_plane(DomainDispatcherApplication(create_backend_app))
@@ -211,7 +225,9 @@ def _assemble(config: LocalConfig, identity: dict[str, Any]) -> tuple[Any, Any]:
     s3_store.load()
     journal.replay(moto_app, services=None)
     journal.compact()
-    return _with_control_routes(apigateway.front(Journalled(moto_app, journal)), identity), journal
+    app = apigateway.front(Journalled(moto_app, journal))
+    app = iam_enforcement.wrap(app, is_open=apigateway.is_for_a_stage)
+    return _with_control_routes(app, identity), journal
 
 
 def _with_control_routes(app: Any, identity: Mapping[str, Any]) -> Any:
@@ -278,12 +294,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="127.0.0.1 and nothing else")
     parser.add_argument("--mode", choices=("process", "docker"), default="process", help="how jobs run")
     parser.add_argument("--image", action="append", default=[], metavar="URI=TAG", help="docker mode: a local image")
+    parser.add_argument("--enforce-iam", action="store_true", help="check every request against IAM policies")
     options = parser.parse_args(arguments)
     mode: Mode = options.mode
     try:
         if options.host != "127.0.0.1":
             raise LocalAwsError(f"host is {options.host!r}; the local AWS binds to 127.0.0.1 only")
-        serve(LocalConfig(options.root.absolute(), options.port, mode, parse_images(options.image)))
+        images = parse_images(options.image)
+        serve(LocalConfig(options.root.absolute(), options.port, mode, images, enforce_iam=options.enforce_iam))
     except LocalAwsError as error:
         sys.stderr.write(f"{error}\n")
         return 2

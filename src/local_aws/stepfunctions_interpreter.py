@@ -38,6 +38,7 @@ from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped, Pro
 from moto.stepfunctions.parser.backend.execution import Execution
 
 from local_aws.config import LocalConfig, new_client
+from local_aws.iam_enforcement import acting_as
 
 WAIT_SECONDS = 0.05  # how long a waiting state may take to notice that its execution was stopped
 _TASK_SECONDS = 920  # a task's HTTP call: a Lambda function may run 15 minutes
@@ -45,7 +46,7 @@ _TASK_SECONDS = 920  # a task's HTTP call: a Lambda function may run 15 minutes
 _LAST_EVENTS = frozenset({"ExecutionAborted", "ExecutionTimedOut", "ExecutionSucceeded"})
 
 _CREATION = threading.Lock()
-_clients: dict[str, Any] = {}
+_clients: dict[tuple[str, str | None], Any] = {}
 _config: LocalConfig
 
 
@@ -66,23 +67,27 @@ def install(config: LocalConfig) -> None:
     give_times_as_text()
 
 
-def client_for(service: str) -> Any:
-    """The client with which tasks call ``service`` on this server."""
+def client_for(service: str, role_arn: str | None = None) -> Any:
+    """The client with which tasks call ``service`` on this server, under the state machine's role.
+
+    Raises:
+        AssumeRoleRefusedError: Step Functions may not assume the role.
+    """
+    config = acting_as(_config, role_arn, "states.amazonaws.com", "StepFunctions") if role_arn else _config
+    key = (service, config.credentials.access_key_id if config.credentials else None)
     with _CREATION:
-        if service not in _clients:
+        if key not in _clients:
             # Without its own check of parameters, a task fails with the service's error and not with botocore's.
-            _clients[service] = new_client(
-                _config, service, read_seconds=_TASK_SECONDS, attempts=1, check_parameters=False
-            )
-        return _clients[service]
+            _clients[key] = new_client(config, service, read_seconds=_TASK_SECONDS, attempts=1, check_parameters=False)
+        return _clients[key]
 
 
 def reuse_clients() -> None:
     """Defect: every task makes a boto3 client, 50 ms and more, for ``localhost``, which may be ``::1`` first."""
 
     def boto_client_for(region: str, service: str, state_credentials: Any = None) -> Any:
-        del region, state_credentials  # one region, and roles are not assumed here
-        return client_for(service)
+        del region  # there is one
+        return client_for(service, state_credentials.role_arn if state_credentials else None)
 
     module: Any
     for name, module in list(sys.modules.items()):

@@ -29,22 +29,22 @@ def install() -> None:
 
 
 def _naming_the_child(stock: Callable[..., Any]) -> Callable[..., Any]:
-    def build(self: StateTaskServiceSfn, env: Any, **parts: Any) -> tuple[str, Callable[[], Any]]:
+    def build(self: StateTaskServiceSfn, env: Any, **parts: Any) -> tuple[str, str, Callable[[], Any]]:
         child = str(env.stack[-1]["ExecutionArn"])
-        return child, stock(self, env=env, **parts)
+        return child, parts["state_credentials"].role_arn, stock(self, env=env, **parts)
 
     return build
 
 
-def _eval_sync(self: StateTaskServiceSfn, env: Any, sync_resolver: tuple[str, Callable[[], Any]], **_: Any) -> Any:
+def _eval_sync(self: StateTaskServiceSfn, env: Any, sync_resolver: tuple[str, str, Callable[[], Any]], **_: Any) -> Any:
     del self
-    child, look = sync_resolver
+    child, role_arn, look = sync_resolver
     while env.is_running():
         if (described := look()) is not None:
             return described
         time.sleep(POLL_SECONDS)
     with contextlib.suppress(ClientError):  # it may have ended meanwhile
-        client_for("stepfunctions").stop_execution(
+        client_for("stepfunctions", role_arn).stop_execution(
             executionArn=child, error="States.ParentStopped", cause="the execution that started it was stopped"
         )
     raise StateInterruptedError

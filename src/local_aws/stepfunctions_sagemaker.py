@@ -94,17 +94,17 @@ class SageMakerTask(StateTaskServiceCallback):  # type: ignore[misc]
     def _eval_service_task(
         self, env: Any, resource_runtime_part: Any, normalised_parameters: dict[str, Any], state_credentials: Any
     ) -> None:
-        del resource_runtime_part, state_credentials
-        call = getattr(client_for("sagemaker"), self._get_boto_service_action())
+        del resource_runtime_part
+        call = getattr(client_for("sagemaker", state_credentials.role_arn), self._get_boto_service_action())
         env.stack.append(without_dates(call(**normalised_parameters)))
 
     def _build_sync_resolver(
         self, env: Any, resource_runtime_part: Any, normalised_parameters: dict[str, Any], state_credentials: Any
     ) -> _RunningJob:
-        del resource_runtime_part, state_credentials
+        del resource_runtime_part
         env.stack.pop()
         kind = JOBS[self.resource.api_action]
-        return _RunningJob(kind, normalised_parameters[kind.name_field])
+        return _RunningJob(kind, normalised_parameters[kind.name_field], state_credentials.role_arn)
 
     def _eval_sync(self, env: Any, sync_resolver: _RunningJob, **_endpoints: Any) -> Any:
         # The base class waits for a token too; SageMaker's integration has none.
@@ -153,6 +153,7 @@ class SageMakerTask(StateTaskServiceCallback):  # type: ignore[misc]
 class _RunningJob:
     kind: Job
     name: str
+    role_arn: str
 
     def describe(self) -> dict[str, Any]:
         description: dict[str, Any] = without_dates(self._call("describe"))
@@ -164,4 +165,6 @@ class _RunningJob:
             self._call("stop")
 
     def _call(self, verb: str) -> Any:
-        return getattr(client_for("sagemaker"), f"{verb}_{self.kind.noun}")(**{self.kind.name_field: self.name})
+        return getattr(client_for("sagemaker", self.role_arn), f"{verb}_{self.kind.noun}")(
+            **{self.kind.name_field: self.name}
+        )

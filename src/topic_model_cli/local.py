@@ -44,6 +44,9 @@ def up(
     port: PortOption = None,
     mode: Annotated[JobMode, typer.Option(help="Run jobs as processes, or in Docker containers.")] = JobMode.process,
     image: Annotated[str, typer.Option(help="Docker image of the jobs, for --mode docker.")] = "topic-model:local",
+    enforce_iam: Annotated[
+        bool, typer.Option("--enforce-iam", help="Check every request against the IAM policies of who sends it.")
+    ] = False,
 ) -> None:
     """Start the local AWS, with what earlier runs left in it."""
     from local_aws import lifecycle
@@ -51,12 +54,16 @@ def up(
     images = {IMAGE_URI: image} if mode is JobMode.docker else {}
     with interrupts.terminations_as_interrupts():
         try:
-            config = lifecycle.up(root, port=port, mode=mode.value, images=images)
+            config = lifecycle.up(root, port=port, mode=mode.value, images=images, enforce_iam=enforce_iam)
         except KeyboardInterrupt:
             typer.echo("\ninterrupted; the local AWS was not started")
             raise typer.Exit(interrupts.EXIT_CODE) from None
     typer.echo(f"the local AWS answers at {config.endpoint_url} ({mode.value} mode, state in {root})")
     typer.echo(f"for boto3 and the AWS CLI: export AWS_ENDPOINT_URL={config.endpoint_url}")
+    if config.credentials is not None:
+        typer.echo("IAM is enforced; the administrator's keys:")
+        typer.echo(f"export AWS_ACCESS_KEY_ID={config.credentials.access_key_id}")
+        typer.echo(f"export AWS_SECRET_ACCESS_KEY={config.credentials.secret_access_key}")
 
 
 @app.command()
