@@ -96,8 +96,12 @@ def allowed(role: str) -> set[str]:
     return {action for one in listed for action in (one if isinstance(one, list) else [one])}
 
 
+BY_OTHERS = {"logs:CreateLogStream", "logs:PutLogEvents", "kms:Decrypt"}
+"""Lambda writes logs as the function's role, and a service decrypts what it keeps as who reads it."""
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_role_allows_what_its_function_calls(name: str) -> None:
     """No call is refused, and no action is allowed that nothing calls."""
     module = FUNCTIONS[name]["Handler"].split(".")[1]
-    assert allowed(FUNCTIONS[name]["Role"]["Fn::GetAtt"][0]) == called(module)
+    assert allowed(FUNCTIONS[name]["Role"]["Fn::GetAtt"][0]) - BY_OTHERS == called(module)
