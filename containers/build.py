@@ -9,6 +9,7 @@ before anything is installed.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import re
 import shutil
@@ -31,6 +32,10 @@ PASSED_ON = (
     "HTTPS_PROXY",
     "NO_PROXY",
 )
+SOURCES_LABEL = "topic-model.sources"
+"""The image's label that says which sources it is of (:func:`sources_hash`)."""
+_SOURCES = ("containers/Dockerfile", "requirements/container.txt", "containers/*.py", "src/topic_model/**/*")
+_NOT_SOURCES = ("containers/build.py", "containers/base_image.py")  # .dockerignore leaves them out
 CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
@@ -61,7 +66,7 @@ def build(tag: str, *, base_image: str | None = None, network: str | None = None
         BuildError: there is no docker, its daemon does not answer, or the build failed.
     """
     _check_docker()
-    labels = {"org.opencontainers.image.version": version or _described()}
+    labels = {"org.opencontainers.image.version": version or _described(), SOURCES_LABEL: sources_hash(ROOT)}
     command = build_command(tag, base_image=base_image, network=network, labels=labels, environment=os.environ)
     with certificates(ROOT, os.environ):
         finished = subprocess.run(command, cwd=ROOT, check=False)  # noqa: S603 - docker, with arguments made here
@@ -92,6 +97,19 @@ def build_command(
     for name, value in labels.items():
         command += ["--label", f"{name}={value}"]
     return [*command, "."]
+
+
+def sources_hash(root: Path) -> str:
+    """SHA-256 over the names and contents of what an image is built from but its base; of nothing outside a checkout.
+
+    An image of other sources than the tree's may compute other figures; its label tells before that puzzles anybody.
+    """
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in _SOURCES for path in root.glob(pattern)}):
+        name = path.relative_to(root).as_posix()
+        if path.is_file() and "__pycache__" not in name and name not in _NOT_SOURCES:
+            digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -55,8 +55,10 @@ with _quiet_import():
     from sagemaker import estimator as sagemaker_estimator
     from sagemaker.estimator import Estimator
     from sagemaker.inputs import TrainingInput
+    from sagemaker.local import LocalSession
     from sagemaker.model import Model
     from sagemaker.network import NetworkConfig
+    from sagemaker.predictor import Predictor
     from sagemaker.processing import ProcessingInput, ProcessingOutput, Processor
     from sagemaker.session import Session, SessionSettings
     from sagemaker.transformer import Transformer
@@ -81,12 +83,14 @@ __all__ = [
     "Fail",
     "HyperparameterTuner",
     "IntegerParameter",
+    "LocalSession",
     "Map",
     "Model",
     "ModelTask",
     "NetworkConfig",
     "OfflineSession",
     "Pass",
+    "Predictor",
     "ProcessingInput",
     "ProcessingOutput",
     "ProcessingTask",

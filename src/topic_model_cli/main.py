@@ -15,6 +15,7 @@ from topic_model_cli.errors import explain_error
 from topic_model_cli.gateway_command import gateway
 from topic_model_cli.local import ROOT_GIVEN
 from topic_model_cli.local import app as local_app
+from topic_model_cli.local_mode import local_mode
 from topic_model_cli.package_command import package
 from topic_model_cli.pipeline_command import app as pipeline_app
 from topic_model_cli.run import run
@@ -72,6 +73,7 @@ app.command()(topics)
 app.command()(api)
 app.command()(sample)
 app.command()(package)
+app.command()(local_mode)
 local_app.command()(gateway)
 app.add_typer(ab_app, name="ab")
 app.add_typer(local_app, name="local")
