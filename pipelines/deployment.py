@@ -12,6 +12,7 @@ from typing import Any
 
 from pipelines.deployment_alarms import VARIANT_NAME, alarm_names, alarm_tasks
 from pipelines.deployment_outcome import ENDPOINT_LOGS, SAGEMAKER, retire, watch
+from pipelines.deployment_probes import NO_MODEL_BEFORE, not_judged
 from pipelines.failures import any_failure_retries, failure_cause, guard, record_failure, retry
 from pipelines.jobs import job_name
 from pipelines.sdk import ChoiceRule, Fail, Pass, Task, graph, steps
@@ -45,9 +46,10 @@ def build_deploy_workflow(settings: PipelineSettings) -> dict[str, Any]:
     names = Pass("NameAlarms", parameters=alarm_names(), result_path="$.alarms")
     alarms = [guard(task, logs=_NO_LOGS, then=failure) for task in alarm_tasks(settings.deployment.alarms)]
     before = Pass("RememberBefore", parameters={"config": "$.endpoint_before.config"}, result_path="$.before")
-    steps.Chain([before, names, *alarms, update])
-    nothing = Pass("NothingBefore", result={"config": "none"}, result_path="$.before")
-    nothing.next(create)
+    unjudged = not_judged("NotJudgedYet", "no verdict: nothing was asked of the canary")
+    steps.Chain([before, unjudged, names, *alarms, update])
+    nothing = Pass("NothingBefore", result={"config": NO_MODEL_BEFORE}, result_path="$.before")
+    steps.Chain([nothing, not_judged("NoCanary", "none, because no model served before"), create])
 
     configure = guard(_create_config(settings), logs=_NO_LOGS, then=failure)
     configure.next(_describe(settings, exists=before, missing=nothing, on_failure=failure))

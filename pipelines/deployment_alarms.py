@@ -1,8 +1,9 @@
-"""The alarms that end a deployment: errors, latency and low confidence of the new fleet alone.
+"""The alarms that end a deployment: errors, latency, low confidence and wrong answers of the new fleet alone.
 
-Each is metric math over one period with a least number of requests: one slow answer among three is no verdict. The
-fleets of an update differ by the configuration's name, which SageMaker's metrics have as a dimension; the confidence
-is measured in the container, which knows its model's version and not its endpoint's name.
+The first three are metric math over one period with a least number of requests: one slow answer among three is no
+verdict. The fleets of an update differ by the configuration's name, which SageMaker's metrics have as a dimension;
+the confidence is measured in the container, which knows its model's version and not its endpoint's name. Wrong
+answers are those to probes (``workflow_functions.canary_probes``): one is a fact, and no matter of shares.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ CONFIDENCE_METRIC = "LowConfidence"
 """1 for an answer with low confidence, 0 for any other; the container writes it in the Embedded Metric Format."""
 CONFIDENCE_DIMENSION = "ModelVersion"
 
-_KINDS = ("errors", "latency", "confidence")
+ANSWERS_METRIC = "WrongAnswers"
+"""Of a configuration: the probes whose answer is not what the model's own run has for the campaign."""
+
+_KINDS = ("errors", "latency", "confidence", "answers")
 VARIANT_NAME = "AllTraffic"
 
 
@@ -58,6 +62,16 @@ def alarm_tasks(settings: AlarmSettings) -> list[Any]:
             settings.max_low_confidence_share,
             settings,
         ),
+        _alarm(
+            "AlarmOnAnswers",
+            "answers",
+            "Known campaigns that the new model answers otherwise than its own run",
+            [_wrong_answers(settings)],
+            "FILL(wrong, 0)",
+            0,
+            settings,
+            datapoints=1,
+        ),
     ]
 
 
@@ -69,7 +83,10 @@ def _alarm(
     expression: str,
     threshold: float,
     settings: AlarmSettings,
+    *,
+    datapoints: int | None = None,
 ) -> Any:
+    datapoints = datapoints or settings.datapoints
     measure = {"Id": "measure", "Expression": expression, "Label": kind, "ReturnData": True}
     return Task(
         state,
@@ -80,8 +97,8 @@ def _alarm(
             "Metrics": [*metrics, measure],
             "ComparisonOperator": "GreaterThanThreshold",
             "Threshold": threshold,
-            "EvaluationPeriods": settings.datapoints,
-            "DatapointsToAlarm": settings.datapoints,
+            "EvaluationPeriods": datapoints,
+            "DatapointsToAlarm": datapoints,
             # No traffic is no failure.
             "TreatMissingData": "notBreaching",
         },
@@ -103,6 +120,11 @@ def _endpoint_metric(identity: str, name: str, stat: str, settings: AlarmSetting
 def _confidence(identity: str, stat: str, settings: AlarmSettings) -> dict[str, Any]:
     dimensions = [{"Name": CONFIDENCE_DIMENSION, "Value": "$.model_version"}]
     return _metric(identity, CONFIDENCE_NAMESPACE, CONFIDENCE_METRIC, dimensions, stat, settings)
+
+
+def _wrong_answers(settings: AlarmSettings) -> dict[str, Any]:
+    dimensions = [{"Name": "EndpointConfigName", "Value": "$.endpoint_config.name"}]
+    return _metric("wrong", CONFIDENCE_NAMESPACE, ANSWERS_METRIC, dimensions, "Sum", settings)
 
 
 def _metric(

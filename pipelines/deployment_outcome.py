@@ -1,9 +1,13 @@
-"""What a deployment comes to: the wait for the endpoint, why it does not serve what was asked for, and tidying up."""
+"""What a deployment comes to: the wait for the endpoint, why it does not serve what was asked for, and tidying up.
+
+While the endpoint is updated, every look at it comes with some probes (``deployment_probes``).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from pipelines.deployment_probes import judge_canary, probe_canary
 from pipelines.failures import (
     any_failure_retries,
     failure_cause,
@@ -29,7 +33,11 @@ def watch(settings: PipelineSettings, *, then: Any, on_failure: Any) -> Any:
         state.next(failed)
         return state
 
-    rolled_back = end("DeploymentRolledBack", "DeploymentRolledBack", "$.explanation.cause")
+    rolled_back = end(
+        "DeploymentRolledBack",
+        "DeploymentRolledBack",
+        "States.Format('{}; the canary: {}', $.explanation.cause, $.canary.verdict)",
+    )
     stuck = end(
         "DeploymentStuck",
         "DeploymentTimedOut",
@@ -50,12 +58,15 @@ def watch(settings: PipelineSettings, *, then: Any, on_failure: Any) -> Any:
     wait = steps.Wait("WaitForEndpoint", seconds=settings.deployment.poll_seconds)
     count = Pass("CountPoll", parameters={"count": "States.MathAdd($.polls.count, 1)"}, result_path="$.polls")
     wait.next(count)
-    count.next(look)
+    probed = steps.Choice("Probe?", comment="Only an update has a canary")
+    probed.add_choice(ChoiceRule.StringEquals(status, "Updating"), probe_canary(settings, then=look))
+    probed.default_choice(look)
+    count.next(probed)
 
     serves = steps.Choice("Deployed?")
     in_service = ChoiceRule.StringEquals(status, "InService")
     as_asked = ChoiceRule.StringEqualsPath("$.endpoint.config", wanted)
-    serves.add_choice(ChoiceRule.And([in_service, as_asked]), then)
+    serves.add_choice(ChoiceRule.And([in_service, as_asked]), judge_canary(settings, then=then))
     serves.add_choice(in_service, _explain("ExplainRollback", then=rolled_back, on_failure=on_failure))
     broken_status = [
         ChoiceRule.StringEquals(status, dead) for dead in ("Failed", "OutOfService", "UpdateRollbackFailed")

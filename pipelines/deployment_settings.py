@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from topic_model.settings import StrictSettings
 
 MAX_ENDPOINT_POLLS = 1_000
-"""Polls of one deployment: some eleven history events each, of the 25,000 that an execution may have."""
+"""Polls of one deployment: some eighteen history events each, of the 25,000 that an execution may have."""
 STARTUP_SECONDS = 300
 """Of a deployment's time limit, for the new fleet's machines to start."""
 
@@ -65,6 +65,19 @@ class DeploymentSettings(StrictSettings):
     def max_polls(self) -> int:
         """Polls after which a deployment counts as stuck."""
         return math.ceil(self.timeout_seconds / self.poll_seconds)
+
+    @property
+    def probes_per_poll(self) -> int:
+        """Probes at each poll, so that a canary without other requests gets twice what its alarms ask for.
+
+        A probe goes to the endpoint, and the canary has its share of it. Whether a laptop's bake or a period is the
+        shorter, the requests must be there within it; a poll takes a second more than its wait.
+        """
+        share = 1.0 if self.strategy == "all-at-once" else self.step_instances / self.instance_count
+        alarms = self.alarms
+        window = min(alarms.period_seconds, self.bake_seconds // alarms.datapoints or alarms.period_seconds)
+        polls = max(1, window // (self.poll_seconds + 1))
+        return math.ceil(2 * alarms.min_requests / share / polls)
 
     @model_validator(mode="after")
     def _steps_are_parts_of_the_fleet(self) -> Self:

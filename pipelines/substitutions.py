@@ -30,6 +30,7 @@ DEPLOY_SUBSTITUTIONS = (
     "ExplainDeploymentFunctionArn",
     "NotificationTopicArn",
     "RetireModelsFunctionArn",
+    "SmokeTestFunctionArn",
 )
 """Those of the Deploy definition."""
 

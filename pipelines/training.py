@@ -48,7 +48,7 @@ def build_training_workflow(settings: PipelineSettings) -> dict[str, Any]:
     deploy = guarded(_deploy(settings), "the execution's own history, and /aws/sagemaker/Endpoints/${EndpointName}")
     deploy.next(smoke_test)
     to_deploy.add_choice(ChoiceRule.BooleanEquals("$.plan.deploy", True), deploy)
-    to_deploy.default_choice(published)
+    to_deploy.default_choice(_without_endpoint(published, notify))
 
     accepted = [
         guarded(
@@ -121,11 +121,16 @@ def build_training_workflow(settings: PipelineSettings) -> dict[str, Any]:
 
 def _validate_request() -> Any:
     """The request, checked in seconds rather than after an hour of training; the plan of everything after it."""
-    channel_free = {name: f"$.Payload.{name}" for name in ("run", "prefix", "deploy", "channels")}
+    channel_free = {name: f"$.Payload.{name}" for name in ("run", "prefix", "deploy", "publish", "channels")}
     uris = {name: f"$.Payload.uris.{name}" for name in _PLAN_URIS}
     return _function(
         "ValidateRequest",
-        {"request": "$.request", "execution": "$$.Execution.Name", "bucket": "${Bucket}"},
+        {
+            "request": "$.request",
+            "execution": "$$.Execution.Name",
+            "bucket": "${Bucket}",
+            "endpoint": "${EndpointName}",
+        },
         # Named one by one, so that a path that the plan does not have is found without an execution.
         result_selector={**channel_free, "uris": uris},
         result_path="$.plan",
@@ -185,21 +190,49 @@ def _rejected() -> Any:
     return tell
 
 
+def _without_endpoint(publish_lookups: Any, notify: Any) -> Any:
+    """States of a run without a deployment: no canary judges its model, so nothing of another model is replaced.
+
+    ValidateRequest says whether its lookups are published: always (the request asks for it), first (if no others
+    are), or never.
+    """
+    absent = Pass(
+        "NotDeployed",
+        result={"execution": "none", "config": "none", "canary": "none, because nothing was deployed"},
+        result_path="$.deployment",
+    )
+    to_publish = steps.Choice("Publish?", comment="Lookups follow the endpoint, unless the request says otherwise")
+    kept = Pass(
+        "NotPublished",
+        parameters={
+            "model_version": "$.lookups.model_version",
+            "outcome": "States.Format('not published, but kept in {}', $.plan.uris.lookups)",
+        },
+        result_path="$.published",
+    )
+    kept.next(notify)
+    to_publish.add_choice(ChoiceRule.StringEquals("$.plan.publish", "never"), kept)
+    to_publish.default_choice(publish_lookups)
+    absent.next(to_publish)
+    return absent
+
+
 def _check_lookups() -> Any:
     """The lookups' version, and that they can be published, before anything that serves is changed."""
-    return _lookups_function("CheckLookups", {"check_only": True}, result_path="$.lookups")
+    return _lookups_function("CheckLookups", {"check_only": True}, ("model_version", "rows"), "$.lookups")
 
 
 def _publish_lookups() -> Any:
-    return _lookups_function("PublishLookups", {}, result_path="$.published")
+    payload = {"publish": "$.plan.publish"}
+    return _lookups_function("PublishLookups", payload, ("model_version", "outcome"), "$.published")
 
 
-def _lookups_function(name: str, payload: dict[str, Any], *, result_path: str) -> Any:
+def _lookups_function(name: str, payload: dict[str, Any], facts: tuple[str, ...], result_path: str) -> Any:
     return _function(
         name,
         {"lookups": "$.plan.uris.lookups", "table": "${LookupTableName}"} | payload,
         function="PublishLookups",
-        result_selector={name: f"$.Payload.{name}" for name in ("model_version", "rows")},
+        result_selector={fact: f"$.Payload.{fact}" for fact in facts},
         result_path=result_path,
         # Lambda's own limit is 900 seconds.
         seconds=930,
@@ -222,7 +255,11 @@ def _deploy(settings: PipelineSettings) -> Any:
                 "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": "$$.Execution.Id",
             },
         },
-        result_selector={"execution": "$.ExecutionArn", "config": "$.Output.endpoint_config.name"},
+        result_selector={
+            "execution": "$.ExecutionArn",
+            "config": "$.Output.endpoint_config.name",
+            "canary": "$.Output.canary.verdict",
+        },
         result_path="$.deployment",
         timeout_seconds=settings.deployment.timeout_seconds + OVERHEAD_SECONDS + 60,
         retry=[retry(["StepFunctions.ThrottlingException"], attempts=4, seconds=2, max_seconds=60)],
@@ -249,8 +286,8 @@ def _notify() -> Any:
         "Notify",
         subject="topic-model: an execution succeeded",
         message=(
-            "States.Format('Execution {} succeeded: model {} with {} campaigns in the lookup table (endpoint "
-            "updated: {})', $$.Execution.Name, $.published.model_version, $.published.rows, $.plan.deploy)"
+            "States.Format('Execution {} succeeded: model {}. Lookups: {}. Canary: {}.', $$.Execution.Name, "
+            "$.published.model_version, $.published.outcome, $.deployment.canary)"
         ),
     )
 

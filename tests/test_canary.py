@@ -60,30 +60,42 @@ class Canary:
     release: str
     """The training workflow from CheckLookups on: what becomes of a lookup model that is made."""
 
-    def model(self, version: str, **variables: str) -> str:
+    def model(self, version: str, *, artifact: str = "s3://models/good", **variables: str) -> str:
         """A SageMaker model that answers as ``version``; its name."""
         name = f"tm-canary-{version}-{uuid.uuid4().hex[:8]}"
         variables = {"VERSION": version, "TOY_SECONDS": str(SECONDS)} | variables
         self.config.client("sagemaker").create_model(
             ModelName=name,
             ExecutionRoleArn=self.stack.job_role_arn,
-            PrimaryContainer={"Image": IMAGE, "ModelDataUrl": "s3://models/good", "Environment": variables},
+            PrimaryContainer={"Image": IMAGE, "ModelDataUrl": artifact, "Environment": variables},
         )
         return name
 
     def begin(self, version: str, **variables: str) -> str:
         """A started deployment."""
-        data = {"prefix": "tm-canary", "model": {"name": self.model(version, **variables)}, "model_version": version}
+        model = self.model(version, **variables)
+        data = {"prefix": "tm-canary", "model": {"name": model}, "model_version": version}
         started = self.config.client("stepfunctions").start_execution(
             stateMachineArn=self.machine, input=json.dumps(data)
         )
         return str(started["executionArn"])
 
+    def begin_of_run(self, version: str, share: float = 0.7, **variables: str) -> str:
+        """A started deployment of a run's model, whose answers give the run's campaign that share of its topic."""
+        files = {f"lookups__{name}": body for name, body in rows(version, topic_share=0.7).items()}
+        files["lookup-model__model.tar.gz"] = archive("weights")
+        files["scoring__all__campaigns.jsonl"] = b'{"campaign_id": "c1", "keywords": ["who"]}\n'
+        put(self.config, "models", **{f"runs__{version}__{name}": body for name, body in files.items()})
+        answer = {"model_version": version, "fingerprint": [share, 1 - share]}
+        artifact = f"s3://models/runs/{version}/lookup-model/model.tar.gz"
+        return self.begin(version, artifact=artifact, TOY_ANSWER=json.dumps(answer), **variables)
+
     def begin_release(self, version: str, lookups: str, *, deploy: bool = True, **variables: str) -> str:
         """The training workflow, begun behind CreateLookupModel with lookups of the version ``lookups``."""
         uri = f"s3://models/{lookups}/lookups"
         put(self.config, "models", **{f"{lookups}__lookups__{name}": body for name, body in rows(lookups).items()})
-        plan = {"prefix": "tm-canary", "deploy": deploy, "uris": {"lookups": uri, "scoring": "s3://models/scoring"}}
+        plan: dict[str, Any] = {"prefix": "tm-canary", "deploy": deploy, "publish": "always"}
+        plan["uris"] = {"lookups": uri, "scoring": "s3://models/scoring"}
         name = self.model(version, **variables) if deploy else "not-used"
         data = {"plan": plan, "lookup_model": {"name": name}}
         started = self.config.client("stepfunctions").start_execution(
@@ -146,9 +158,10 @@ class Canary:
         return float(sum(point["Sum"] for point in points))
 
 
-def rows(version: str) -> dict[str, bytes]:
+def rows(version: str, topic_share: float = 0.0) -> dict[str, bytes]:
     """A run's lookups, of one campaign, by the files' names."""
-    row = json.dumps({"campaign_id": "c1", "model_version": version, "topics": [], "similar": []}).encode()
+    topics = [{"topic": 0, "share": topic_share, "terms": ["who"]}] if topic_share else []
+    row = json.dumps({"campaign_id": "c1", "model_version": version, "topics": topics, "similar": []}).encode()
     file = {"name": "rows-00000.jsonl", "rows": 1, "sha256": hashlib.sha256(row).hexdigest()}
     manifest = {"format_version": 2, "model_version": version, "rows": 1, "files": [file], "documents": []}
     return {"manifest.json": json.dumps(manifest).encode(), "rows-00000.jsonl": row}
@@ -212,6 +225,7 @@ def test_a_model_that_fails_goes_back_and_costs_only_the_canarys_errors(canary: 
     assert ended["status"] == "FAILED" and ended["error"] == "DeploymentRolledBack"
     assert f"went back to {before}" in ended["cause"]
     assert f"alarm {bad}-errors fired: Threshold Crossed" in ended["cause"]
+    assert "; the canary: judged by" in ended["cause"]
     shown = canary.describe()
     assert (shown["EndpointStatus"], shown["EndpointConfigName"]) == ("InService", before)
     assert len(failed) == canary.measured("Invocation5XXErrors", bad) > 0
@@ -277,6 +291,32 @@ def test_a_killed_process_in_the_bake_costs_no_request(canary: Canary) -> None:
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
     assert canary.describe()["EndpointConfigName"] == config and serving(answers) == {"v1"}
     assert canary.describe()["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("version", "told", "fault"),
+    [
+        ("aaaaaaaaaaa1", "-errors fired", {"TOY_FAILS_EVERY": "3"}),
+        ("aaaaaaaaaaa2", "wrong answer: campaign 'c1': topic 0 has share 0.700 in its row and 0.500", {"share": 0.5}),
+        ("aaaaaaaaaaa3", "", {}),
+    ],
+    ids=["fails", "answers otherwise than its run", "good"],
+)
+def test_a_canary_that_nobody_asks_is_judged_by_probes(
+    canary: Canary, version: str, told: str, fault: dict[str, Any]
+) -> None:
+    """On an endpoint without a request a bad model goes back all the same; of a good one it is said what judged it."""
+    before = canary.describe()["EndpointConfigName"]
+    ended = canary.end(canary.begin_of_run(version, **fault))
+    if told:
+        assert ended["error"] == "DeploymentRolledBack" and told in ended["cause"]
+        assert canary.describe()["EndpointConfigName"] == before
+    else:
+        assert ended["status"] == "SUCCEEDED", ended.get("cause")
+        found = json.loads(ended["output"])["canary"]
+        assert found["requests"] > 0 and found["probes"] > 0
+        assert found["verdict"].startswith("judged by")
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from typing import Any
 
 from workflow_functions import aws
 
-ALARM_KINDS = ("errors", "latency", "confidence")
+ALARM_KINDS = ("errors", "latency", "confidence", "answers")
 """A configuration's alarms are called ``<configuration>-<kind>``."""
 
 

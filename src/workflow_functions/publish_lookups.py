@@ -43,11 +43,12 @@ ABANDONED_SECONDS = 3_600
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
-    """Publish ``{"lookups": <URI>, "table"}``; the answer is ``{"model_version", "rows"}``.
+    """Publish ``{"lookups": <URI>, "table"}``; the answer is ``{"model_version", "rows", "outcome"}``.
 
     Safe to run again: the same rows are written under the same keys and the pointer moves at most once. With
     ``"check_only": true`` everything is read and checked as for publishing, and nothing is written: the endpoint is
-    not given a model whose lookups could not be published.
+    not given a model whose lookups could not be published. With ``"publish": "first"`` they are published unless
+    those of another version are; ``outcome`` says in words which it was.
 
     Raises:
         LookupRowsError: the rows are missing, are not those of the manifest, or are too large; nothing is published.
@@ -61,12 +62,16 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     requests = chain(rows, put_documents(lookups, manifest["documents"], version))
     if event.get("check_only"):
         deque(requests, maxlen=0)
-        return {"model_version": version, "rows": count}
-    before = _announce(table, version)
+        return {"model_version": version, "rows": count, "outcome": f"{count:,} campaigns can be published"}
+    before = _pointer(table)
+    if event.get("publish") == "first" and before["version"] not in (None, version):
+        told = f"not published, because those of model {before['version']} are; these are kept in {lookups}"
+        return {"model_version": version, "rows": count, "outcome": told}
+    _announce(table, version, before)
     _write(table, requests)
     retired = _move_pointer(table, version, before)
     _remove(table, retired)
-    return {"model_version": version, "rows": count}
+    return {"model_version": version, "rows": count, "outcome": f"{count:,} campaigns published"}
 
 
 def _put(row: Mapping[str, str], version: str) -> WriteRequestTypeDef:
@@ -123,13 +128,11 @@ def _pointer(table: str) -> dict[str, Any]:
     }
 
 
-def _announce(table: str, version: str) -> dict[str, Any]:
-    """Say in the pointer that a version is being written, and answer the pointer as it was before."""
-    before = _pointer(table)
+def _announce(table: str, version: str, before: dict[str, Any]) -> None:
+    """Say in the pointer, and in ``before``, what it was, that a version is being written."""
     if version not in (before["version"], before["previous"]):
         before["loading"] = {**before["loading"], version: int(time.time())}
         _put_pointer(table, before, expected=before["version"])
-    return before
 
 
 def _move_pointer(table: str, version: str, before: Mapping[str, Any]) -> set[str]:

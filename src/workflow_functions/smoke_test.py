@@ -3,46 +3,38 @@
 It finds an endpoint that serves another model, a container that reads text differently from the one that trained, and
 a model that was deployed without its neighbours: what a health check does not see. The rows are those that
 PublishLookups publishes next, read from the run's folder: the lookup table still holds the model before.
+
+While the model is a canary, the same questions are its probes (``canary_probes``): there a wrong answer sends it back.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from workflow_functions import aws
+from workflow_functions.canary_probes import probe
 from workflow_functions.errors import SmokeTestError
-from workflow_functions.lookup_rows import read_manifest, read_rows
+from workflow_functions.known_answers import ask, compare, known_campaigns
 
 MAX_CAMPAIGNS = 8
-HEAD_BYTES = 512 * 1024
-MAX_FILES = 40
-MAX_ROWS_BYTES = 256 << 20
-"""Of lookup rows, read in search of the campaigns that the channels' files begin with: seconds."""
-MAX_SHARE_DIFFERENCE = 0.02
-"""Of a topic's share; batch transform and endpoint run the same code, and lookups round shares."""
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """Check ``{"endpoint", "model_version", "lookups": <URI>, "scoring": <URI>}``; answers how many are ``checked``.
+
+    An event with ``config`` is of a canary that bakes: ``canary_probes.probe`` answers it.
 
     Raises:
         SmokeTestError: an answer differs from the campaign's row, or there is nothing to check with.
         LookupRowsError: the rows are not as BuildNeighbours wrote them.
     """
     del context
+    if "config" in event:
+        return probe(event)
     endpoint, version, lookups = (str(event[name]) for name in ("endpoint", "model_version", "lookups"))
-    manifest = read_manifest(lookups)
-    if manifest["model_version"] != version:
-        raise SmokeTestError(f"{lookups} is of model {manifest['model_version']!r}; {version!r} was deployed")
-    channels = _known_campaigns(str(event["scoring"]))
     checked = 0
-    for record, row in _with_rows(channels, read_rows(lookups, manifest)):
-        _compare(row, _invoke(endpoint, record), version)
+    for record, row in known_campaigns(lookups, str(event["scoring"]), version, at_most=MAX_CAMPAIGNS):
+        compare(row, ask(endpoint, record), version)
         checked += 1
     if not checked:
         raise SmokeTestError(
@@ -50,74 +42,3 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
             "be checked"
         )
     return {"checked": checked, "model_version": version}
-
-
-def _known_campaigns(scoring: str) -> list[dict[str, dict[str, Any]]]:
-    """Campaign records from the head of each channel's file, by their ids."""
-    bucket, prefix = aws.split_uri(scoring)
-    channels = []
-    for key, _ in aws.list_objects(bucket, f"{prefix}/", at_most=MAX_FILES):
-        # The last line may be cut off.
-        lines = aws.read_head(bucket, key, HEAD_BYTES).split(b"\n")[:-1]
-        records = [json.loads(line) for line in lines if line.strip()]
-        channels.append({str(record["campaign_id"]): record for record in records})
-    return channels
-
-
-def _with_rows(
-    channels: list[dict[str, dict[str, Any]]], rows: Iterator[dict[str, Any]]
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Some campaigns of each channel with their rows.
-
-    A campaign without known terms has no row, and rows are in another order than the channels' files: the search ends
-    once every channel has its share, or at :data:`MAX_ROWS_BYTES`.
-    """
-    share = math.ceil(MAX_CAMPAIGNS / max(1, len(channels)))
-    left = [min(share, len(channel)) for channel in channels]
-    size = 0
-    for row in rows:
-        if not any(left) or size > MAX_ROWS_BYTES:
-            return
-        size += len(row["document"])
-        for position, channel in enumerate(channels):
-            if left[position] and (record := channel.get(row["campaign_id"])) is not None:
-                left[position] -= 1
-                yield record, json.loads(row["document"])
-                break
-
-
-def _invoke(endpoint: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        answer = aws.sagemaker_runtime().invoke_endpoint(
-            EndpointName=endpoint,
-            ContentType="application/json",
-            Accept="application/json",
-            Body=json.dumps(record).encode(),
-        )
-        document = json.loads(answer["Body"].read())
-    except ClientError as error:
-        raise SmokeTestError(f"endpoint {endpoint} refused campaign {record['campaign_id']!r}: {error}") from error
-    except ValueError as error:
-        raise SmokeTestError(f"endpoint {endpoint} answered campaign {record['campaign_id']!r} with no JSON") from error
-    if not isinstance(document, dict):
-        raise SmokeTestError(f"endpoint {endpoint} answered campaign {record['campaign_id']!r} with no JSON object")
-    return document
-
-
-def _compare(row: Mapping[str, Any], answer: Mapping[str, Any], version: str) -> None:
-    who = f"campaign {row['campaign_id']!r}"
-    if answer.get("model_version") != version:
-        raise SmokeTestError(f"{who}: model {answer.get('model_version')!r} answers; {version!r} was deployed")
-    fingerprint = answer.get("fingerprint")
-    if not isinstance(fingerprint, list) or abs(sum(fingerprint) - 1) > 0.001:
-        raise SmokeTestError(f"{who}: the answer has no fingerprint whose shares sum to 1")
-    for topic in row["topics"]:
-        number, share = int(topic["topic"]), float(topic["share"])
-        served = fingerprint[number] if 0 <= number < len(fingerprint) else None
-        if served is None or abs(served - share) > MAX_SHARE_DIFFERENCE:
-            raise SmokeTestError(
-                f"{who}: topic {number} has share {share:.3f} in its row and "
-                f"{'none' if served is None else format(served, '.3f')} from the endpoint"
-            )
-    if row["similar"] and not answer.get("similar"):
-        raise SmokeTestError(f"{who}: {len(row['similar'])} similar campaigns in its row, none from the endpoint")

@@ -7,11 +7,16 @@ The request:
 ``channels``
     Names of the folders to read; all that are found by default.
 ``deploy``
-    Whether the endpoint is updated; true by default. Lookups are published either way.
+    Whether the endpoint is updated; true by default. It is refused while an A/B test is under way there.
+``publish``
+    Whether the lookups, which known campaigns are answered from, are published. They follow the endpoint: with
+    ``deploy`` they are published once it serves their model, and false is refused. Without it no canary judges the
+    model, so that by default nothing of another model is replaced: they are published if no endpoint serves and no
+    others are published. True publishes them all the same.
 
-The answer has names and URIs only::
+The answer has names and URIs only; ``publish`` is always, first (if no others are published) or never::
 
-    {"run", "prefix", "execution", "deploy",
+    {"run", "prefix", "execution", "deploy", "publish",
      "channels": [{"name", "exports", "prepared", "scoring", "files", "bytes"}],
      "uris": {"prepared", "scoring", "corpus", "checkpoints", "training", "evaluation", "fingerprints", "lookups",
               "lookup_model"}}
@@ -59,16 +64,20 @@ _FOLDERS = {
     "lookups": "lookups",
     "lookup_model": "lookup-model",
 }
-_REQUEST_KEYS = frozenset({"exports", "channels", "deploy"})
+AB_TEST_CONFIG = "-config-ab-"
+"""What the names of an A/B test's endpoint configurations have in common."""
+
+_REQUEST_KEYS = frozenset({"exports", "channels", "deploy", "publish"})
 _CHANNEL = re.compile(r"\w[\w .@+=-]{0,62}")
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
-    """The plan for ``{"request", "execution", "bucket"}``: the execution's input and name, and the stack's bucket.
+    """The plan for ``{"request", "execution", "bucket", "endpoint"}``: the execution's input and name, the stack's.
 
     Raises:
-        RequestError: the request is malformed, or what it names is not there or cannot be read.
+        RequestError: the request is malformed, what it names is not there or cannot be read, or an A/B test is under
+            way on the endpoint that it wants to deploy to.
     """
     del context
     request = _checked(event["request"])
@@ -80,12 +89,19 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
         )
     uris = {name: f"s3://{bucket}/runs/{execution}/{folder}" for name, folder in _FOLDERS.items()}
     _refuse_used_folder(bucket, execution)
+    deploy, serving = request.get("deploy", True), _serving(str(event["endpoint"]))
+    if deploy and serving is not None and AB_TEST_CONFIG in serving:
+        raise RequestError(
+            f"an A/B test is under way on endpoint {event['endpoint']} ({serving}), which a deployment would end; end "
+            'it with `topic-model ab stop --keep A` or B and start again, or ask for no deployment ("deploy": false)'
+        )
     channels = _channels(request["exports"], request.get("channels"))
     return {
         "run": execution,
         "prefix": job_prefix(execution),
         "execution": execution,
-        "deploy": request.get("deploy", True),
+        "deploy": deploy,
+        "publish": _when_to_publish(deploy, request.get("publish"), serving),
         "channels": [
             {
                 **channel,
@@ -118,12 +134,37 @@ def _checked(request: Any) -> dict[str, Any]:
         raise RequestError(f"exports is {_short(exports)}; expected s3://<bucket>/<prefix>/")
     if not isinstance(deploy, bool):
         raise RequestError(f"deploy is {_short(deploy)}; expected true or false")
+    publish = request.get("publish")
+    if "publish" in request and not isinstance(publish, bool):
+        raise RequestError(f"publish is {_short(publish)}; expected true or false, or leave it out")
+    if deploy and publish is False:
+        raise RequestError(
+            "publish is false and deploy true: known campaigns would be answered from another model's lookups than "
+            "fresh ones; leave publish out, or let deploy be false"
+        )
     if channels is not None:
         if not isinstance(channels, list) or not channels or not all(isinstance(name, str) for name in channels):
             raise RequestError(f"channels is {_short(channels)}; expected a list of folder names, or leave it out")
         if len(set(channels)) < len(channels):
             raise RequestError(f"channels is {_short(channels)}; each channel may be named once")
     return request
+
+
+def _when_to_publish(deploy: bool, publish: bool | None, serving: str | None) -> str:
+    if deploy or publish:
+        return "always"
+    return "first" if publish is None and serving is None else "never"
+
+
+def _serving(endpoint: str) -> str | None:
+    """The configuration that an endpoint serves with; None where there is none, or it has failed."""
+    try:
+        shown = aws.sagemaker().describe_endpoint(EndpointName=endpoint)
+    except ClientError as error:
+        if "ould not find" not in str(error):
+            raise
+        return None
+    return None if shown["EndpointStatus"] == "Failed" else str(shown["EndpointConfigName"])
 
 
 def _channels(exports: str, wanted: list[str] | None) -> list[dict[str, Any]]:

@@ -111,6 +111,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             about = {"pid": os.getpid(), "files": files, "version": os.environ.get("VERSION")}
             about |= {"batch": os.environ.get("SAGEMAKER_BATCH"), "lines": body.count(b"\n")}
             about |= {name.lower(): value for name, value in self.headers.items()}
+            about |= json.loads(os.environ.get("TOY_ANSWER", "{}"))
             return self.answer(200, json.dumps(about).encode())
         print("asked with", body.count(b"\n"), "lines", flush=True)
         self.answer(200, body.upper(), "application/jsonlines")

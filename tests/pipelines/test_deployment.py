@@ -62,6 +62,7 @@ def test_the_settings_are_the_deployments() -> None:
         "$.alarms.errors",
         "$.alarms.latency",
         "$.alarms.confidence",
+        "$.alarms.answers",
     ]
 
 

@@ -95,25 +95,36 @@ def test_every_state_of_the_architecture_is_there(definition: dict[str, Any]) ->
 
 
 def test_lookups_are_published_after_the_endpoint_serves_their_model(definition: dict[str, Any]) -> None:
-    """A failed deployment comes to its end without PublishLookups; a run without one publishes all the same."""
+    """A failed deployment comes to its end without PublishLookups."""
     states = definition["States"]
-    assert states["Deploy?"]["Default"] == "PublishLookups"
     (with_endpoint,) = states["Deploy?"]["Choices"]
     way = [with_endpoint["Next"]]
     while "Next" in states[way[-1]]:
         way.append(states[way[-1]]["Next"])
     assert way[:4] == ["Deploy", "SmokeTest", "PublishLookups", "Notify"]
-
-    def reached(name: str) -> set[str]:
-        state, found = states[name], {name}
-        choices = [choice["Next"] for choice in state.get("Choices", [])]
-        for following in filter(None, [state.get("Next"), state.get("Default"), *choices]):
-            found |= reached(following)
-        return found
-
     for step in ("Deploy", "SmokeTest"):
         (caught,) = states[step]["Catch"]
-        assert "PublishLookups" not in reached(caught["Next"])
+        assert "PublishLookups" not in reached(states, caught["Next"])
+
+
+def test_lookups_of_a_model_that_was_not_deployed_are_published_by_the_plan(definition: dict[str, Any]) -> None:
+    """ValidateRequest's word decides; where it is never, the run ends well without them."""
+    states = definition["States"]
+    assert states[states["Deploy?"]["Default"]]["Next"] == "Publish?"
+    (never,) = states["Publish?"]["Choices"]
+    assert (never["Variable"], never["StringEquals"]) == ("$.plan.publish", "never")
+    assert "PublishLookups" not in reached(states, never["Next"]) and "Done" in reached(states, never["Next"])
+    assert states["Publish?"]["Default"] == "PublishLookups"
+    assert states["PublishLookups"]["Parameters"]["Payload"]["publish.$"] == "$.plan.publish"
+
+
+def reached(states: dict[str, Any], name: str) -> set[str]:
+    """The states behind one, itself included, if none fails."""
+    state, found = states[name], {name}
+    choices = [choice["Next"] for choice in state.get("Choices", [])]
+    for following in filter(None, [state.get("Next"), state.get("Default"), *choices]):
+        found |= reached(states, following)
+    return found
 
 
 def test_a_channels_folder_is_read_and_not_those_that_begin_alike(definition: dict[str, Any]) -> None:

@@ -42,7 +42,8 @@ def unanswered(state: Mapping[str, Any], answer: Any) -> Iterator[str]:
 def test_validate_request_answers_its_state(cloud: Cloud, states: States) -> None:
     """The plan has every name and URI that the workflow reads of it, and so has each channel."""
     cloud.put("exports/google/a.csv", test_validate_request.GOOGLE)
-    values = {"request": {"exports": f"s3://{BUCKET}/exports"}, "execution": "run-1", "bucket": BUCKET}
+    values = {"request": {"exports": f"s3://{BUCKET}/exports"}, "execution": "run-1"}
+    values |= {"bucket": BUCKET, "endpoint": test_validate_request.ENDPOINT}
     plan = validate_request.handler(event_of(states["ValidateRequest"], values), None)
     assert list(unanswered(states["ValidateRequest"], plan)) == []
     read = {path.rpartition(".")[2] for path in expressions(states["Prepare"]["ItemSelector"]["channel"])}
@@ -61,7 +62,7 @@ def test_publish_lookups_answers_its_state(cloud: Cloud, states: States) -> None
     """Checking answers what Deploy and SmokeTest read and writes nothing; publishing answers what Notify reads."""
     lookups = test_publish_lookups.write_lookups(cloud, "0123456789ab")
     for state, published in (("CheckLookups", False), ("PublishLookups", True)):
-        event = event_of(states[state], {"lookups": lookups, "table": TABLE})
+        event = event_of(states[state], {"lookups": lookups, "table": TABLE, "publish": "always"})
         assert list(unanswered(states[state], publish_lookups.handler(event, None))) == []
         assert bool(cloud.items()) is published
 

@@ -63,7 +63,8 @@ def versions_in(cloud: Cloud) -> set[str]:
 
 def test_every_row_is_there_before_the_pointer_moves(cloud: Cloud) -> None:
     """After publishing, the pointer names the version and each campaign's document is the row as written."""
-    assert publish(cloud, write_lookups(cloud, VERSIONS[0])) == {"model_version": VERSIONS[0], "rows": 60}
+    told = {"model_version": VERSIONS[0], "rows": 60, "outcome": "60 campaigns published"}
+    assert publish(cloud, write_lookups(cloud, VERSIONS[0])) == told
     assert pointer(cloud) == {"version": VERSIONS[0]}
     assert len(cloud.items()) == 60 + len(DOCUMENTS) + 1
     assert cloud.document("c59", VERSIONS[0]) == row("c59", VERSIONS[0])
@@ -98,6 +99,18 @@ def test_publishing_twice_changes_nothing(cloud: Cloud) -> None:
     publish(cloud, lookups)
     before = cloud.items()
     publish(cloud, lookups)
+    assert cloud.items() == before
+
+
+def test_the_first_lookups_are_published_and_replace_none(cloud: Cloud) -> None:
+    """Lookups of a model that was not deployed: the first are published, again as well; another version's are not."""
+    first = {"table": TABLE, "publish": "first"}
+    for _ in range(2):
+        told = handler({**first, "lookups": write_lookups(cloud, VERSIONS[0])}, None)
+        assert told["outcome"] == "60 campaigns published"
+    before = cloud.items()
+    told = handler({**first, "lookups": write_lookups(cloud, VERSIONS[1])}, None)
+    assert told["outcome"].startswith(f"not published, because those of model {VERSIONS[0]} are")
     assert cloud.items() == before
 
 

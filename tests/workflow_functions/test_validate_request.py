@@ -6,6 +6,7 @@ import gzip
 import string
 from typing import Any
 
+import boto3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,14 +19,27 @@ GOOGLE = "Campaign ID,Campaign,Keyword,Clicks\n1,Shoes,running shoes,12\n"
 CANONICAL = '{"campaign_id": "c1", "keywords": ["running shoes"]}\n'
 
 
+ENDPOINT = "topic-model-test"
+
+
 def plan(request: Any, execution: str = "run-1") -> dict[str, Any]:
-    return handler({"request": request, "execution": execution, "bucket": BUCKET}, None)
+    return handler({"request": request, "execution": execution, "bucket": BUCKET, "endpoint": ENDPOINT}, None)
 
 
 def refusal(request: Any, execution: str = "run-1") -> str:
     with pytest.raises(RequestError) as caught:
         plan(request, execution)
     return str(caught.value)
+
+
+def serve(cloud: Cloud, config: str) -> None:
+    """An endpoint with a configuration of that name."""
+    sagemaker = boto3.client("sagemaker")
+    role = "arn:aws:iam::123456789012:role/r"
+    sagemaker.create_model(ModelName="m", ExecutionRoleArn=role, PrimaryContainer={"Image": "i"})
+    variant: Any = {"VariantName": "v", "ModelName": "m", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(EndpointConfigName=config, ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=config)
 
 
 def test_the_folders_are_the_channels(cloud: Cloud) -> None:
@@ -45,7 +59,7 @@ def test_the_folders_are_the_channels(cloud: Cloud) -> None:
         "bytes": 2 * len(GOOGLE),
     }
     assert microsoft["name"] == "microsoft ads"
-    assert answer["deploy"] is True
+    assert (answer["deploy"], answer["publish"]) == (True, "always")
     assert answer["uris"]["lookup_model"] == f"s3://{BUCKET}/runs/run-1/lookup-model"
 
 
@@ -89,6 +103,8 @@ def test_only_the_channels_asked_for(cloud: Cloud) -> None:
         ({"exports": f"s3://{BUCKET}/x", "channels": []}, "channels is []"),
         ({"exports": f"s3://{BUCKET}/x", "channels": ["a", "a"]}, "named once"),
         ({"exports": f"s3://{BUCKET}/x", "deploy": "yes"}, "deploy is 'yes'"),
+        ({"exports": f"s3://{BUCKET}/x", "publish": None}, "publish is None; expected true or false"),
+        ({"exports": f"s3://{BUCKET}/x", "publish": False}, "leave publish out, or let deploy be false"),
         ({"exports": f"s3://{BUCKET}/nothing-here"}, "nothing under"),
         ({"exports": "s3://no-such-bucket-here/x"}, "NoSuchBucket"),
     ],
@@ -96,6 +112,35 @@ def test_only_the_channels_asked_for(cloud: Cloud) -> None:
 def test_a_wrong_request_is_refused(cloud: Cloud, request_: Any, told: str) -> None:
     """Each mistake is a RequestError that names the value or what was expected."""
     assert told in refusal(request_)
+
+
+@pytest.mark.parametrize(
+    ("serving", "publish", "when"),
+    [
+        (None, {}, "first"),
+        (None, {"publish": True}, "always"),
+        (None, {"publish": False}, "never"),
+        ("tm-x-config-1", {}, "never"),
+        ("tm-x-config-1", {"publish": True}, "always"),
+        ("tm-x-config-ab-1", {}, "never"),
+    ],
+)
+def test_lookups_of_a_model_that_is_not_deployed_replace_none(
+    cloud: Cloud, serving: str | None, publish: dict[str, bool], when: str
+) -> None:
+    """Without a deployment lookups are published where nothing serves, or where the request asks for it."""
+    cloud.put("exports/campaigns.jsonl", CANONICAL)
+    if serving is not None:
+        serve(cloud, serving)
+    assert plan({"exports": f"s3://{BUCKET}/exports", "deploy": False, **publish})["publish"] == when
+
+
+def test_a_deployment_is_refused_while_a_test_is_under_way(cloud: Cloud) -> None:
+    """The A/B test is found before anything is trained, and the way on is named; without deployment it is none."""
+    cloud.put("exports/campaigns.jsonl", CANONICAL)
+    serve(cloud, "tm-x-config-ab-0123")
+    message = refusal({"exports": f"s3://{BUCKET}/exports"})
+    assert "tm-x-config-ab-0123" in message and "`topic-model ab stop --keep A`" in message and "deploy" in message
 
 
 def test_files_beside_folders_are_refused(cloud: Cloud) -> None:

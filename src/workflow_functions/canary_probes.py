@@ -1,0 +1,218 @@
+"""Probes: known campaigns asked of an endpoint while its canary bakes, so that its alarms have something to judge by.
+
+An alarm judges from a least number of requests a period. On a quiet endpoint a canary gets fewer, and a bad model
+would be promoted unseen. Nobody can ask a canary alone (both fleets have the same variant), so probes go to the
+endpoint, and those that the new model answers are told by its version. Each such answer is held against the campaign's
+lookup row as well: a wrong one goes into a metric with an alarm of its own, and sends the model back while it bakes.
+
+Where others ask enough, no probes are sent: answers to known campaigns are surer than those to fresh ones, and would
+hide a model that is not.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import itertools
+import random
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from topic_model.errors import TopicModelError
+from workflow_functions import aws
+from workflow_functions.errors import SmokeTestError
+from workflow_functions.known_answers import Known, ask, compare, known_campaigns
+from workflow_functions.run_models import run_folder
+
+NAMESPACE = "TopicModel"
+PROBES_METRIC = "Probes"
+"""Probes that the new model answered, or that failed, by the configuration's name."""
+WRONG_METRIC = "WrongAnswers"
+"""Those of them whose answer is not the campaign's row; what the alarm ``<configuration>-answers`` watches."""
+DIMENSION = "EndpointConfigName"
+INFERENCE_ID = "topic-model-probe-"
+"""What the inference ids of probes begin with; data capture keeps them, so that nobody takes a probe for a question."""
+
+MAX_SAMPLE = 32
+MAX_PROBES = 500
+SECONDS = 10.0
+"""After which no more probes are sent in one call: the workflow has an endpoint to look after."""
+THREADS = 4
+RECENT_PERIODS = 5
+"""In one of which others must have asked enough for probes to be left out; metrics come a minute or two late."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a configuration was asked, period by period."""
+
+    requests: Mapping[dt.datetime, float]
+    probes: Mapping[dt.datetime, float]
+
+    def others(self, since: dt.datetime) -> float:
+        """The most that anybody but the probes asked in a period."""
+        return max((n - self.probes.get(at, 0.0) for at, n in self.requests.items() if at >= since), default=0.0)
+
+
+def probe(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Send probes where they are needed, and say what the canary was judged by so far.
+
+    The event is ``{"endpoint", "variant", "config", "model", "model_version", "started", "probes", "min_requests",
+    "period_seconds", "datapoints", "unwatched_seconds", "finding"}``: ``probes`` is how many to send at most,
+    ``started`` (ISO 8601) when the deployment began, ``unwatched_seconds`` how long alarms have not been watched by
+    now, and ``finding`` the answer's of the call before. The answer is ``{"requests", "probes", "verdict",
+    "finding"}``: ``finding`` says what was wrong with the first wrong answer, or is empty.
+    """
+    finding, why_none = str(event["finding"]), ""
+    wanted = min(int(event["probes"]), MAX_PROBES)
+    recent = (RECENT_PERIODS + 1) * int(event["period_seconds"])
+    if wanted and _traffic(event, _ago(0)).others(_ago(recent)) < int(event["min_requests"]):
+        try:
+            sample = _sample(str(event["model"]), str(event["model_version"]))
+        except (TopicModelError, ClientError, ValueError) as error:
+            why_none = f"no probes could be sent: {error}"
+        else:
+            finding = finding or _send(event, sample, wanted)
+    traffic = _traffic(event, _ago(int(event["unwatched_seconds"])))
+    told = [text for text in (_verdict(event, traffic), why_none, finding) if text]
+    return {
+        "requests": round(sum(traffic.requests.values())),
+        "probes": round(sum(traffic.probes.values())),
+        "verdict": "; ".join(told),
+        "finding": finding,
+    }
+
+
+def _ago(seconds: int) -> dt.datetime:
+    return dt.datetime.now(dt.UTC) - dt.timedelta(0, seconds)
+
+
+def _verdict(event: Mapping[str, Any], traffic: Traffic) -> str:
+    requests, probes = round(sum(traffic.requests.values())), round(sum(traffic.probes.values()))
+    least, periods = int(event["min_requests"]), int(event["datapoints"])
+    of_them = "all" if probes >= requests > 0 else "none" if not probes else f"{probes:,}"
+    told = f"{requests:,} request{'' if requests == 1 else 's'}" + (f", {of_them} of them probes" if requests else "")
+    if sum(number >= least for number in traffic.requests.values()) >= periods:
+        return f"judged by {told}"
+    every = f"{periods} periods of {event['period_seconds']} s" if periods > 1 else f"{event['period_seconds']} s"
+    return f"no verdict: {told}; an alarm judges by {least:,} or more in {every}"
+
+
+@functools.lru_cache(maxsize=1)  # read once in a deployment, or once a process of the function
+def _sample(model: str, version: str) -> tuple[Known, ...]:
+    """Known campaigns of the run that made the model.
+
+    Raises:
+        SmokeTestError: the model is none of a run's, or no campaign of its run has a row.
+        LookupRowsError, ClientError: the run's files cannot be read.
+    """
+    shown = aws.sagemaker().describe_model(ModelName=model)
+    artifact = shown.get("PrimaryContainer", {}).get("ModelDataUrl", "")
+    if (run := run_folder(artifact)) is None:
+        raise SmokeTestError(f"model {model} is made of {artifact or 'nothing'}, which is no run's lookup model")
+    found = tuple(known_campaigns(f"{run}/lookups", f"{run}/scoring", version, at_most=MAX_SAMPLE))
+    if not found:
+        raise SmokeTestError(f"no campaign under {run}/scoring has a row under {run}/lookups")
+    return found
+
+
+def _send(event: Mapping[str, Any], sample: tuple[Known, ...], number: int) -> str:
+    """Ask, count what the new model answered, and say what was wrong with its first wrong answer."""
+    endpoint, version = str(event["endpoint"]), str(event["model_version"])
+    deadline = time.monotonic() + SECONDS
+
+    def one(known: Known) -> tuple[bool, str] | None:
+        """Whether it counts as the new model's, and what is wrong with it; None where it was not asked."""
+        record, row = known
+        if time.monotonic() > deadline:
+            return None
+        try:
+            answer = ask(endpoint, record, InferenceId=f"{INFERENCE_ID}{uuid.uuid4().hex}")
+        except SmokeTestError:
+            # Whose failure it is nobody says; SageMaker's metrics know, and the alarm on errors judges by them.
+            return True, ""
+        if answer.get("model_version") != version:
+            return False, ""
+        try:
+            compare(row, answer, version)
+        except SmokeTestError as error:
+            return True, str(error)
+        return True, ""
+
+    # Begun anywhere, so that a few probes at a time come round to every campaign.
+    first = random.randrange(len(sample))  # noqa: S311 (a choice of campaigns, no secret)
+    asked = itertools.islice(itertools.cycle(sample), first, first + number)
+    with ThreadPoolExecutor(THREADS) as pool:
+        answers = [answer for answer in pool.map(one, asked) if answer is not None]
+    counted = sum(mine for mine, _ in answers)
+    wrong = [text for _, text in answers if text]
+    if counted:
+        _count(str(event["config"]), counted, len(wrong))
+    return f"wrong answer: {wrong[0]}" if wrong else ""
+
+
+def _count(config: str, probes: int, wrong: int) -> None:
+    data: Any = [
+        {
+            "MetricName": name,
+            "Dimensions": [{"Name": DIMENSION, "Value": config}],
+            "Value": float(value),
+            "Unit": "Count",
+            # The alarms' periods may be shorter than a minute.
+            "StorageResolution": 1,
+        }
+        for name, value in ((PROBES_METRIC, probes), (WRONG_METRIC, wrong))
+    ]
+    aws.cloudwatch().put_metric_data(Namespace=NAMESPACE, MetricData=data)
+
+
+def _traffic(event: Mapping[str, Any], until: dt.datetime) -> Traffic:
+    """What SageMaker's metrics and the probes' say of the new configuration, since the deployment began."""
+    period = int(event["period_seconds"])
+    config = {DIMENSION: str(event["config"])}
+    fleet = {"EndpointName": str(event["endpoint"]), "VariantName": str(event["variant"]), **config}
+    wanted = {
+        "requests": ("AWS/SageMaker", "Invocations", fleet),
+        "probes": (NAMESPACE, PROBES_METRIC, config),
+    }
+    queries: list[Any] = [
+        {
+            "Id": identity,
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": namespace,
+                    "MetricName": name,
+                    "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
+                },
+                "Period": period,
+                "Stat": "Sum",
+            },
+        }
+        for identity, (namespace, name, dimensions) in wanted.items()
+    ]
+    began = dt.datetime.fromisoformat(str(event["started"]))
+    # Whole periods: up to a moment means with the period that it lies in.
+    first, last = (
+        dt.datetime.fromtimestamp(at.timestamp() // period * period, dt.UTC) for at in (began, max(began, until))
+    )
+    pages = (
+        aws.cloudwatch()
+        .get_paginator("get_metric_data")
+        .paginate(MetricDataQueries=queries, StartTime=first, EndTime=last + dt.timedelta(0, period))
+    )
+    series: dict[str, dict[dt.datetime, float]] = {identity: {} for identity in wanted}
+    for page in pages:
+        for result in page["MetricDataResults"]:
+            series[result["Id"]].update(_points(result["Timestamps"], result["Values"]))
+    return Traffic(**series)
+
+
+def _points(moments: list[dt.datetime], values: list[float]) -> Iterator[tuple[dt.datetime, float]]:
+    for moment, value in zip(moments, values, strict=True):
+        yield moment.astimezone(dt.UTC), value
