@@ -1,0 +1,58 @@
+"""What AWS says of the environment: the model that was deployed serves, and nothing alarms."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from acceptance.api import Api
+from acceptance.environment import Environment, alarms_of, client
+
+
+@pytest.mark.usefixtures("published")
+def test_the_endpoint_serves(environment: Environment) -> None:
+    """It is in service, and no canary is under way or was rolled back half-way."""
+    endpoint = client("sagemaker").describe_endpoint(EndpointName=environment.endpoint)
+    assert endpoint["EndpointStatus"] == "InService", endpoint.get("FailureReason", endpoint["EndpointStatus"])
+    pending = endpoint.get("PendingDeploymentSummary")
+    assert not pending, f"a deployment of {pending['EndpointConfigName']} is under way"
+
+
+@pytest.mark.usefixtures("published")
+def test_every_instance_serves(environment: Environment) -> None:
+    """As many as were asked for."""
+    endpoint = client("sagemaker").describe_endpoint(EndpointName=environment.endpoint)
+    for variant in endpoint["ProductionVariants"]:
+        here, asked = variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]
+        assert here == asked, f"variant {variant['VariantName']}: {here} of {asked} instances"
+
+
+def test_endpoint_and_lookups_are_of_one_model(environment: Environment, published: Api) -> None:
+    """A fresh campaign is answered by the model whose lookups are published."""
+    term = published.get("v1", "topics").document["topics"][0]["terms"][0]["term"]
+    body = json.dumps({"campaign_id": "acceptance", "keywords": [term]}).encode()
+    answer = client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=environment.endpoint, ContentType="application/json", Body=body
+    )
+    serving = json.loads(answer["Body"].read())["model_version"]
+    assert serving == published.get("health").document["model_version"]
+
+
+def test_the_last_execution_succeeded(environment: Environment, in_production: bool) -> None:
+    """The workflow that made what serves went through; in production one may be under way."""
+    executions = client("stepfunctions").list_executions(stateMachineArn=environment.workflow_arn, maxResults=1)
+    if in_production and not executions["executions"]:
+        pytest.skip("no workflow has run in production yet")
+    status = executions["executions"][0]["status"]
+    assert status in (("SUCCEEDED", "RUNNING") if in_production else ("SUCCEEDED",)), f"it is {status}"
+
+
+def test_nothing_alarms(environment: Environment) -> None:
+    """Every alarm of the stack is there, and none is in ALARM."""
+    alarms = alarms_of(environment.stack)
+    assert alarms, "the stack has no alarms"
+    firing = [
+        f"{alarm['AlarmName']} ({alarm.get('StateReason', '')})" for alarm in alarms if alarm["StateValue"] == "ALARM"
+    ]
+    assert not firing, f"in ALARM: {'; '.join(firing)}"
