@@ -35,6 +35,7 @@ FORMAT = 1
 
 _PLUGS = (
     "iam_enforcement",
+    "iam_managed_policies",
     "s3_store",
     "cloudwatch",
     "stepfunctions",
@@ -42,6 +43,7 @@ _PLUGS = (
     "sagemaker_endpoints",
     "lambdas",
     "apigateway",
+    "cloudformation",
 )
 _M_MMAP_THRESHOLD = -3  # malloc.h
 # Seconds a thread computes before it lets another in. A request waits for its turn a dozen times, whenever it has read

@@ -1,0 +1,444 @@
+"""CloudFormation's logs, topics, queues, rules, schedules, alarms, dashboards and budgets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local_aws.cloudformation_providers import (
+    Call,
+    Properties,
+    Provider,
+    ResourceError,
+    normal,
+    tag_changes,
+    text,
+    without,
+)
+
+
+class _LogGroup(Provider):
+    """``AWS::Logs::LogGroup``."""
+
+    def create(self, call: Call) -> None:
+        name = call.name("LogGroupName", 512)
+        parts = call.pick("KmsKeyId", "LogGroupClass")
+        if call.all_tags():
+            parts["tags"] = call.all_tags()
+        call.send("logs", "create_log_group", parts, logGroupName=name)
+        call.made(name)
+        self._settings(call)
+
+    def update(self, call: Call) -> None:
+        if left := [
+            one for one in self.changes(call) if one not in ("RetentionInDays", "Tags", "DeletionProtectionEnabled")
+        ]:
+            raise ResourceError(f"{call.type} cannot be changed on the local AWS: {', '.join(left)}")
+        self._settings(call)
+
+    def delete(self, call: Call) -> None:
+        call.delete("logs", "delete_log_group", logGroupName=call.physical_id)
+
+    @staticmethod
+    def _settings(call: Call) -> None:
+        name = call.physical_id
+        if call.changed("RetentionInDays"):
+            if "RetentionInDays" in call.properties:
+                call.send("logs", "put_retention_policy", call.pick("RetentionInDays"), logGroupName=name)
+            else:
+                call.send("logs", "delete_retention_policy", logGroupName=name)
+        call.attributes = {"Arn": call.arn("logs", f"log-group:{name}:*")}
+
+
+class _MetricFilter(Provider):
+    """``AWS::Logs::MetricFilter``."""
+
+    def create(self, call: Call) -> None:
+        call.made(call.name("FilterName", 512))
+        self.update(call)
+
+    def update(self, call: Call) -> None:
+        parts = call.rest("FilterName", "MetricTransformations", "FieldSelectionCriteria", "EmitSystemFieldDimensions")
+        transformations = [
+            {
+                **one,
+                **({"Dimensions": {d["Key"]: d["Value"] for d in one["Dimensions"]}} if one.get("Dimensions") else {}),
+            }
+            for one in call.properties["MetricTransformations"]
+        ]
+        call.send(
+            "logs", "put_metric_filter", parts, filterName=call.physical_id, metricTransformations=transformations
+        )
+
+    def delete(self, call: Call) -> None:
+        group = call.properties["LogGroupName"]
+        call.delete("logs", "delete_metric_filter", logGroupName=group, filterName=call.physical_id)
+
+
+class _LogPolicy(Provider):
+    """``AWS::Logs::ResourcePolicy``."""
+
+    def create(self, call: Call) -> None:
+        name = text(call.properties["PolicyName"])
+        policies = call.send("logs", "describe_resource_policies")["resourcePolicies"]
+        call.refuse_if([one for one in policies if one["policyName"] == name], name)
+        call.made(name)
+        self.update(call)
+
+    def update(self, call: Call) -> None:
+        call.send("logs", "put_resource_policy", call.properties)
+
+    def delete(self, call: Call) -> None:
+        call.delete("logs", "delete_resource_policy", policyName=call.physical_id)
+
+
+class _Topic(Provider):
+    """``AWS::SNS::Topic``, its attributes and the subscriptions written into it."""
+
+    _APART = ("TopicName", "Subscription", "Tags")
+
+    def create(self, call: Call) -> None:
+        name = call.name("TopicName", 256)
+        arn = call.arn("sns", name)
+        call.refuse_if(call.there("sns", "get_topic_attributes", TopicArn=arn), arn)
+        attributes = {key: text(value) for key, value in call.rest(*self._APART).items()}
+        tags = {"Tags": call.tag_list()} if call.all_tags() else {}
+        made = call.send("sns", "create_topic", tags, Name=name, Attributes=attributes)
+        call.made(made["TopicArn"])
+        self._subscribe(call)
+
+    def update(self, call: Call) -> None:
+        arn = call.physical_id
+        for name in self.changes(call):
+            if name not in self._APART:
+                value = text(call.properties.get(name, ""))
+                call.send("sns", "set_topic_attributes", TopicArn=arn, AttributeName=name, AttributeValue=value)
+        if call.changed("Tags"):
+            after, gone = tag_changes(call)
+            if gone:
+                call.send("sns", "untag_resource", ResourceArn=arn, TagKeys=gone)
+            if after:
+                call.send("sns", "tag_resource", ResourceArn=arn, Tags=call.tag_list())
+        self._subscribe(call)
+
+    def delete(self, call: Call) -> None:
+        call.delete("sns", "delete_topic", TopicArn=call.physical_id)
+
+    @staticmethod
+    def _subscribe(call: Call) -> None:
+        arn = call.physical_id
+        after, before = (
+            [(text(one["Protocol"]), text(one["Endpoint"])) for one in given.get("Subscription") or []]
+            for given in (call.properties, call.before)
+        )
+        for protocol, endpoint in after:
+            if (protocol, endpoint) not in before:
+                call.send("sns", "subscribe", TopicArn=arn, Protocol=protocol, Endpoint=endpoint)
+        if any(one not in after for one in before):
+            for one in call.send("sns", "list_subscriptions_by_topic", TopicArn=arn)["Subscriptions"]:
+                if (one["Protocol"], one["Endpoint"]) not in after:
+                    call.delete("sns", "unsubscribe", SubscriptionArn=one["SubscriptionArn"])
+        call.attributes = {"TopicArn": arn, "TopicName": arn.rpartition(":")[2]}
+
+
+class _TopicPolicy(Provider):
+    """``AWS::SNS::TopicPolicy``: the policy of some topics."""
+
+    def create(self, call: Call) -> None:
+        call.made(call.name("-", 64))
+        self.update(call)
+
+    def update(self, call: Call) -> None:
+        topics = [text(one) for one in call.properties["Topics"]]
+        for topic in topics:
+            self._set(call, topic, text(call.properties["PolicyDocument"]))
+        for topic in without([text(one) for one in call.before.get("Topics", [])], topics):
+            self._set(call, topic, self._default(call, topic))
+        call.attributes = {"Id": call.physical_id}
+
+    def delete(self, call: Call) -> None:
+        for topic in call.properties["Topics"]:
+            if call.there("sns", "get_topic_attributes", TopicArn=topic) is not None:
+                self._set(call, text(topic), self._default(call, text(topic)))
+
+    @staticmethod
+    def _set(call: Call, topic: str, policy: str) -> None:
+        call.send("sns", "set_topic_attributes", TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+
+    @staticmethod
+    def _default(call: Call, topic: str) -> str:
+        """The policy that a topic has by itself: its owner may use it."""
+        actions = ("GetTopicAttributes", "SetTopicAttributes", "AddPermission", "RemovePermission", "DeleteTopic",
+                   "Subscribe", "ListSubscriptionsByTopic", "Publish")  # fmt: skip
+        statement = {
+            "Sid": "__default_statement_ID",
+            "Effect": "Allow",
+            "Principal": {"AWS": "*"},
+            "Action": [f"SNS:{action}" for action in actions],
+            "Resource": topic,
+            "Condition": {"StringEquals": {"AWS:SourceOwner": call.config.account}},
+        }
+        return json.dumps({"Version": "2008-10-17", "Id": "__default_policy_ID", "Statement": [statement]})
+
+
+class _Subscription(Provider):
+    """``AWS::SNS::Subscription``."""
+
+    _APART = ("TopicArn", "Protocol", "Endpoint", "Region")
+
+    def create(self, call: Call) -> None:
+        attributes = {key: text(value) for key, value in call.rest(*self._APART).items()}
+        parts = call.pick("TopicArn", "Protocol", "Endpoint")
+        made = call.send("sns", "subscribe", parts, Attributes=attributes, ReturnSubscriptionArn=True)
+        call.made(made["SubscriptionArn"])
+        call.attributes = {"Arn": call.physical_id}
+
+    def update(self, call: Call) -> None:
+        for name in self.changes(call):
+            if name not in self._APART:
+                value = text(call.properties.get(name, "{}"))
+                call.send("sns", "set_subscription_attributes", SubscriptionArn=call.physical_id, AttributeName=name,
+                          AttributeValue=value)  # fmt: skip
+
+    def delete(self, call: Call) -> None:
+        call.delete("sns", "unsubscribe", SubscriptionArn=call.physical_id)
+
+
+class _Queue(Provider):
+    """``AWS::SQS::Queue``."""
+
+    def create(self, call: Call) -> None:
+        fifo = normal(call.properties.get("FifoQueue")) == "true"
+        name = call.name("QueueName", 75) + (".fifo" if fifo and "QueueName" not in call.properties else "")
+        call.refuse_if(call.there("sqs", "get_queue_url", QueueName=name), name)
+        made = call.send("sqs", "create_queue", QueueName=name, Attributes=self._attributes(call), tags=call.all_tags())
+        call.made(made["QueueUrl"])
+        self._tell(call)
+
+    def update(self, call: Call) -> None:
+        attributes = {key: value for key, value in self._attributes(call).items() if key != "FifoQueue"}
+        for name in call.before:
+            if name not in call.properties and name not in ("Tags", "QueueName", "FifoQueue"):
+                attributes[name] = _QUEUE_DEFAULTS.get(name, "")
+        call.send("sqs", "set_queue_attributes", QueueUrl=call.physical_id, Attributes=attributes)
+        self._tell(call)
+
+    def delete(self, call: Call) -> None:
+        call.delete("sqs", "delete_queue", QueueUrl=call.physical_id)
+
+    @staticmethod
+    def _attributes(call: Call) -> dict[str, str]:
+        return {key: text(value) for key, value in call.rest("QueueName", "Tags").items()}
+
+    @staticmethod
+    def _tell(call: Call) -> None:
+        name = call.physical_id.rpartition("/")[2]
+        call.attributes = {"Arn": call.arn("sqs", name), "QueueName": name, "QueueUrl": call.physical_id}
+
+
+_QUEUE_DEFAULTS = {
+    "DelaySeconds": "0",
+    "MaximumMessageSize": "262144",
+    "MessageRetentionPeriod": "345600",
+    "ReceiveMessageWaitTimeSeconds": "0",
+    "VisibilityTimeout": "30",
+}
+
+
+class _QueuePolicy(Provider):
+    """``AWS::SQS::QueuePolicy``: the policy of some queues."""
+
+    def create(self, call: Call) -> None:
+        call.made(call.name("-", 64))
+        self.update(call)
+
+    def update(self, call: Call) -> None:
+        queues = [text(one) for one in call.properties["Queues"]]
+        for queue in queues:
+            self._set(call, queue, text(call.properties["PolicyDocument"]))
+        for queue in without([text(one) for one in call.before.get("Queues", [])], queues):
+            self._set(call, queue, "")
+        call.attributes = {"Id": call.physical_id}
+
+    def delete(self, call: Call) -> None:
+        for queue in call.properties["Queues"]:
+            try:
+                self._set(call, text(queue), "")
+            except ClientError as error:
+                if "NonExistent" not in str(error):
+                    raise
+
+    @staticmethod
+    def _set(call: Call, queue: str, policy: str) -> None:
+        call.send("sqs", "set_queue_attributes", QueueUrl=queue, Attributes={"Policy": policy})
+
+
+class _Rule(Provider):
+    """``AWS::Events::Rule``, with its targets."""
+
+    def create(self, call: Call) -> None:
+        name = call.name("Name")
+        call.refuse_if(call.there("events", "describe_rule", Name=name, **self._bus(call)), name)
+        made = call.send("events", "put_rule", self._parts(call), Name=name, **self._bus(call))
+        call.made(name)
+        call.attributes = {"Arn": made["RuleArn"], "RuleName": name}
+        self._targets(call)
+
+    def update(self, call: Call) -> None:
+        call.send("events", "put_rule", self._parts(call), Name=call.physical_id, **self._bus(call))
+        self._targets(call)
+
+    def delete(self, call: Call) -> None:
+        rule, bus = call.physical_id, self._bus(call)
+        if call.there("events", "describe_rule", Name=rule, **bus) is None:
+            return
+        targets = [text(one["Id"]) for one in call.properties.get("Targets") or []]
+        if targets:
+            call.delete("events", "remove_targets", Rule=rule, Ids=targets, **bus)
+        call.delete("events", "delete_rule", Name=rule, **bus)
+
+    @staticmethod
+    def _bus(call: Call) -> Properties:
+        return call.pick("EventBusName")
+
+    @staticmethod
+    def _parts(call: Call) -> Properties:
+        return call.pick("Description", "EventPattern", "RoleArn", "ScheduleExpression", "State")
+
+    def _targets(self, call: Call) -> None:
+        rule, bus = call.physical_id, self._bus(call)
+        after = {text(one["Id"]): one for one in call.properties.get("Targets") or []}
+        if after and call.changed("Targets"):
+            answer = call.send("events", "put_targets", Rule=rule, Targets=list(after.values()), **bus)
+            if answer.get("FailedEntryCount"):
+                raise ResourceError(f"the rule's targets are refused: {answer['FailedEntries'][0].get('ErrorMessage')}")
+        gone = without([text(one["Id"]) for one in call.before.get("Targets") or []], list(after))
+        if gone:
+            call.send("events", "remove_targets", Rule=rule, Ids=gone, **bus)
+
+
+class _Schedule(Provider):
+    """``AWS::Scheduler::Schedule``."""
+
+    def create(self, call: Call) -> None:
+        name = call.name("Name")
+        made = call.send("scheduler", "create_schedule", call.properties, Name=name)
+        call.made(name)
+        call.attributes = {"Arn": made["ScheduleArn"]}
+
+    def update(self, call: Call) -> None:
+        call.send("scheduler", "update_schedule", call.properties, Name=call.physical_id)
+
+    def delete(self, call: Call) -> None:
+        call.delete("scheduler", "delete_schedule", Name=call.physical_id, **call.pick("GroupName"))
+
+
+class _ScheduleGroup(Provider):
+    """``AWS::Scheduler::ScheduleGroup``."""
+
+    def create(self, call: Call) -> None:
+        name = call.name("Name")
+        tags = {"Tags": call.tag_list()} if call.all_tags() else {}
+        made = call.send("scheduler", "create_schedule_group", tags, Name=name)
+        call.made(name)
+        call.attributes = {"Arn": made["ScheduleGroupArn"], "State": "ACTIVE"}
+
+    def delete(self, call: Call) -> None:
+        call.delete("scheduler", "delete_schedule_group", Name=call.physical_id)
+
+
+class _Alarm(Provider):
+    """``AWS::CloudWatch::Alarm`` and ``AWS::CloudWatch::CompositeAlarm``."""
+
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
+
+    def create(self, call: Call) -> None:
+        name = call.name("AlarmName", 255)
+        there = call.send(
+            "cloudwatch", "describe_alarms", AlarmNames=[name], AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+        )
+        call.refuse_if(there.get("MetricAlarms") or there.get("CompositeAlarms"), name)
+        self._put(call, name)
+        call.made(name)
+        self._tell(call)
+
+    def update(self, call: Call) -> None:
+        self._put(call, call.physical_id)
+        self._tell(call)
+
+    def delete(self, call: Call) -> None:
+        call.delete("cloudwatch", "delete_alarms", AlarmNames=[call.physical_id])
+
+    def _put(self, call: Call, name: str) -> None:
+        tags = {"Tags": call.tag_list()} if call.all_tags() and not call.before else {}
+        call.send("cloudwatch", self._operation, {**call.rest("AlarmName", "Tags"), **tags}, AlarmName=name)
+
+    @staticmethod
+    def _tell(call: Call) -> None:
+        call.attributes = {"Arn": call.arn("cloudwatch", f"alarm:{call.physical_id}")}
+
+
+class _Dashboard(Provider):
+    """``AWS::CloudWatch::Dashboard``."""
+
+    def create(self, call: Call) -> None:
+        name = call.name("DashboardName", 255)
+        there = call.send("cloudwatch", "list_dashboards", DashboardNamePrefix=name)["DashboardEntries"]
+        call.refuse_if([one for one in there if one["DashboardName"] == name], name)
+        self._put(call, name)
+        call.made(name)
+
+    def update(self, call: Call) -> None:
+        self._put(call, call.physical_id)
+
+    def delete(self, call: Call) -> None:
+        call.delete("cloudwatch", "delete_dashboards", "ResourceNotFound", DashboardNames=[call.physical_id])
+
+    @staticmethod
+    def _put(call: Call, name: str) -> None:
+        body = text(call.properties["DashboardBody"])
+        try:
+            json.loads(body)
+        except ValueError as error:
+            raise ResourceError(f"The Dashboard Body is no JSON: {error}") from error
+        call.send("cloudwatch", "put_dashboard", DashboardName=name, DashboardBody=body)
+
+
+class _Budget(Provider):
+    """``AWS::Budgets::Budget``."""
+
+    def create(self, call: Call) -> None:
+        budget: dict[str, Any] = dict(call.properties["Budget"])
+        name = text(budget.get("BudgetName") or call.name("-", 100))
+        parts = {"Budget": {**budget, "BudgetName": name}}
+        if told := call.properties.get("NotificationsWithSubscribers"):
+            parts["NotificationsWithSubscribers"] = told
+        call.send("budgets", "create_budget", parts, AccountId=call.config.account)
+        call.made(name)
+        call.attributes = {"Id": name}
+
+    def delete(self, call: Call) -> None:
+        call.delete("budgets", "delete_budget", AccountId=call.config.account, BudgetName=call.physical_id)
+
+
+PROVIDERS: Mapping[str, Provider] = {
+    "AWS::Budgets::Budget": _Budget(),
+    "AWS::CloudWatch::Alarm": _Alarm("put_metric_alarm"),
+    "AWS::CloudWatch::CompositeAlarm": _Alarm("put_composite_alarm"),
+    "AWS::CloudWatch::Dashboard": _Dashboard(),
+    "AWS::Events::Rule": _Rule(),
+    "AWS::Logs::LogGroup": _LogGroup(),
+    "AWS::Logs::MetricFilter": _MetricFilter(),
+    "AWS::Logs::ResourcePolicy": _LogPolicy(),
+    "AWS::SNS::Subscription": _Subscription(),
+    "AWS::SNS::Topic": _Topic(),
+    "AWS::SNS::TopicPolicy": _TopicPolicy(),
+    "AWS::SQS::Queue": _Queue(),
+    "AWS::SQS::QueuePolicy": _QueuePolicy(),
+    "AWS::Scheduler::Schedule": _Schedule(),
+    "AWS::Scheduler::ScheduleGroup": _ScheduleGroup(),
+}
