@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -122,6 +123,7 @@ class Enforcer:
         }
         if caller.service is not None:
             context.setdefault("aws:sourceaccount", (account,))
+            context["aws:sourceowner"] = (account,)  # SNS's older name, in the policy that a topic begins with
         else:
             context["aws:principalaccount"] = (account,)
             context["aws:principalarn"] = (caller.role_arn or caller.arn,)
@@ -266,7 +268,7 @@ def _answer(environ: Environ, start_response: Any, refusal: Refusal) -> Iterable
     code = _NAMES.get(service, refusal.code) if refusal.code == "AccessDenied" else refusal.code
     if service in _XML:
         error = f"<Type>Sender</Type><Code>{code}</Code><Message>{text}</Message>"
-        body = f"<ErrorResponse><Error>{error}</Error></ErrorResponse>"
+        body = f"<ErrorResponse><Error>{error}</Error><RequestId>{uuid.uuid4()}</RequestId></ErrorResponse>"
         return _send(start_response, "403 Forbidden", "text/xml", body)
     if code in ("AccessDenied", "InvalidClientTokenId") and service != "monitoring":
         code = {"AccessDenied": "AccessDeniedException"}.get(code, "UnrecognizedClientException")

@@ -20,7 +20,8 @@ Context = Mapping[str, tuple[str, ...]]
 
 KNOWN_KEYS = frozenset({
     "aws:principalaccount", "aws:principalarn", "aws:principaltype", "aws:requestedregion", "aws:securetransport",
-    "aws:sourceaccount", "aws:sourcearn", "aws:tagkeys", "aws:userid", "aws:viaawsservice", "aws:calledvia",
+    "aws:sourceaccount", "aws:sourcearn", "aws:sourceowner", "aws:tagkeys", "aws:userid",
+    "aws:viaawsservice", "aws:calledvia",
     "cloudwatch:namespace", "dynamodb:attributes", "dynamodb:leadingkeys", "dynamodb:select",
     "dynamodb:returnvalues", "events:source", "events:detail-type", "iam:passedtoservice",
     "iam:associatedresourcearn", "iam:permissionsboundary", "iam:policyarn", "kms:calleraccount",

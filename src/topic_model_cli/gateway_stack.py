@@ -26,7 +26,7 @@ from topic_model_cli.gateway_plans import (
     ensure_plan,
     known_keys,
 )
-from topic_model_cli.stack import ENDPOINT_NAME, LOOKUP_TABLE, PREFIX, RUNTIME, ensure_role, found
+from topic_model_cli.stack import ENDPOINT_NAME, LOOKUP_TABLE, PREFIX, RUNTIME, ensure_roles, found
 
 if TYPE_CHECKING:
     from local_aws.config import LocalConfig
@@ -118,6 +118,7 @@ def _ensure_function(config: LocalConfig) -> str:
     functions, code = config.client("lambda"), _code()
     settings: dict[str, Any] = {
         "Handler": _HANDLER,
+        "Role": ensure_roles(config)["LookupApiRole"],
         "Timeout": _TIMEOUT_SECONDS,
         "MemorySize": _MEMORY_MB,
         "Environment": {
@@ -131,8 +132,7 @@ def _ensure_function(config: LocalConfig) -> str:
     }
     current = found(lambda: functions.get_function(FunctionName=NAME), "ResourceNotFoundException")
     if current is None:
-        role = ensure_role(config, f"{PREFIX}-functions", "lambda.amazonaws.com")
-        functions.create_function(FunctionName=NAME, Runtime=RUNTIME, Role=role, Code={"ZipFile": code}, **settings)
+        functions.create_function(FunctionName=NAME, Runtime=RUNTIME, Code={"ZipFile": code}, **settings)
     else:
         configuration = current["Configuration"]
         if configuration["CodeSha256"] != base64.b64encode(hashlib.sha256(code).digest()).decode():

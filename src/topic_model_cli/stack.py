@@ -53,6 +53,7 @@ class Stack:
     topic_arn: str
     job_role_arn: str
     workflow_role_arn: str
+    deploy_role_arn: str
     deploy_machine_arn: str
     function_arns: Mapping[str, str]
     """By the function's name without the stack's prefix."""
@@ -82,9 +83,7 @@ def ensure_stack(config: LocalConfig, *, package: Path | None = None) -> Stack:
     ``package`` is the functions' zip; by default it is built from this installation.
     """
     bucket = bucket_name(config)
-    job_role = ensure_role(config, f"{PREFIX}-jobs", "sagemaker.amazonaws.com")
-    workflow_role = ensure_role(config, f"{PREFIX}-workflow", "states.amazonaws.com")
-    function_role = ensure_role(config, f"{PREFIX}-functions", "lambda.amazonaws.com")
+    roles = ensure_roles(config)
     _ensure_bucket(config, bucket)
     _ensure_table(config, LOOKUP_TABLE)
     topic = config.client("sns").create_topic(Name=f"{PREFIX}-notifications")["TopicArn"]  # idempotent by contract
@@ -94,7 +93,7 @@ def ensure_stack(config: LocalConfig, *, package: Path | None = None) -> Stack:
             config,
             f"{PREFIX}-{name}",
             handler=f"workflow_functions.{module}.handler",
-            role=function_role,
+            role=roles[f"{_logical(name)}Role"],
             code=code,
         )
         for name, module in FUNCTIONS.items()
@@ -105,8 +104,9 @@ def ensure_stack(config: LocalConfig, *, package: Path | None = None) -> Stack:
         endpoint_name=ENDPOINT_NAME,
         lookup_table=LOOKUP_TABLE,
         topic_arn=topic,
-        job_role_arn=job_role,
-        workflow_role_arn=workflow_role,
+        job_role_arn=roles["JobRole"],
+        workflow_role_arn=roles["WorkflowRole"],
+        deploy_role_arn=roles["DeployRole"],
         deploy_machine_arn=state_machine_arn(config, DEPLOY_MACHINE),
         function_arns=functions,
     )
@@ -128,13 +128,14 @@ def ensure_state_machine(
     """Create a workflow, or give it this definition; its ARN."""
     states = config.client("stepfunctions")
     arn = state_machine_arn(config, name)
+    role = stack.deploy_role_arn if name == DEPLOY_MACHINE else stack.workflow_role_arn
     text = json.dumps(definition)
     current = found(lambda: states.describe_state_machine(stateMachineArn=arn), "StateMachineDoesNotExist")
     if current is None:
-        created = states.create_state_machine(name=name, definition=text, roleArn=stack.workflow_role_arn)
+        created = states.create_state_machine(name=name, definition=text, roleArn=role)
         return str(created["stateMachineArn"])
-    if current["definition"] != text or current["roleArn"] != stack.workflow_role_arn:
-        states.update_state_machine(stateMachineArn=arn, definition=text, roleArn=stack.workflow_role_arn)
+    if current["definition"] != text or current["roleArn"] != role:
+        states.update_state_machine(stateMachineArn=arn, definition=text, roleArn=role)
     return arn
 
 
@@ -148,15 +149,48 @@ def found(call: Callable[[], Any], *absence: str) -> Any | None:
         raise
 
 
-def ensure_role(config: LocalConfig, name: str, service: str) -> str:
-    """The ARN of a role that a service may assume, made where it is missing."""
-    iam = config.client("iam")
-    role = found(lambda: iam.get_role(RoleName=name), "NoSuchEntity")
-    if role is None:
-        statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-        trust = {"Version": "2012-10-17", "Statement": [statement]}
-        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
-    return str(role["Role"]["Arn"])
+def ensure_roles(config: LocalConfig) -> dict[str, str]:
+    """The ARNs of the template's roles by their logical ids, each with the policies that the template gives it.
+
+    Raises:
+        TemplateError: IAM is enforced and there is no template to take policies from, or a role cannot be evaluated.
+    """
+    from topic_model_cli.template_roles import LocalNames, ensure_template_role, roles_of_the_stack
+
+    def arn(service: str, rest: str) -> str:
+        return f"arn:aws:{service}:{config.region}:{config.account}:{rest}"
+
+    names = {_logical(name): f"{PREFIX}-{name}" for name in (*FUNCTIONS, "lookup-api")}
+    wanted = {"JobRole": "jobs", "WorkflowRole": "workflow", "DeployRole": "deploy"}
+    wanted |= {f"{logical}Role": name.removeprefix(f"{PREFIX}-") for logical, name in names.items()}
+    tables = {"LookupTable": LOOKUP_TABLE, "ClientsTable": f"{PREFIX}-clients", "FeedbackTable": f"{PREFIX}-feedback"}
+    local = LocalNames(
+        stack_name=PREFIX,
+        refs={
+            "Bucket": bucket_name(config),
+            "NotificationTopic": arn("sns", f"{PREFIX}-notifications"),
+            "TrainingWorkflow": state_machine_arn(config),
+            "DeployWorkflow": state_machine_arn(config, DEPLOY_MACHINE),
+            **tables,
+        },
+        arns={
+            "Bucket": f"arn:aws:s3:::{bucket_name(config)}",
+            # Where the local AWS writes what functions print.
+            **dict.fromkeys(("FunctionLogs", "LookupApiLogs"), arn("logs", f"log-group:/aws/lambda/{PREFIX}-*")),
+            **{name: arn("dynamodb", f"table/{table}") for name, table in tables.items()},
+            **{logical: f"arn:aws:iam::{config.account}:role/{PREFIX}-{name}" for logical, name in wanted.items()},
+            **{f"{logical}Function": arn("lambda", f"function:{name}") for logical, name in names.items()},
+        },
+    )
+    roles = roles_of_the_stack(config, local)
+    return {
+        logical: ensure_template_role(config, f"{PREFIX}-{name}", roles[logical]) for logical, name in wanted.items()
+    }
+
+
+def _logical(name: str) -> str:
+    """``validate-request`` as the template's resources are called: ``ValidateRequest``."""
+    return "".join(part.capitalize() for part in name.split("-"))
 
 
 def _ensure_bucket(config: LocalConfig, bucket: str) -> None:
@@ -206,6 +240,7 @@ def _ensure_function(config: LocalConfig, name: str, *, handler: str, role: str,
     configuration = current["Configuration"]
     if configuration["CodeSha256"] != base64.b64encode(hashlib.sha256(code).digest()).decode():
         functions.update_function_code(FunctionName=name, ZipFile=code)
-    if configuration["Handler"] != handler or configuration["Timeout"] != FUNCTION_TIMEOUT_SECONDS:
-        functions.update_function_configuration(FunctionName=name, Handler=handler, Timeout=FUNCTION_TIMEOUT_SECONDS)
+    settings = {"Handler": handler, "Timeout": FUNCTION_TIMEOUT_SECONDS, "Role": role}
+    if any(configuration[setting] != value for setting, value in settings.items()):
+        functions.update_function_configuration(FunctionName=name, **settings)
     return str(configuration["FunctionArn"])
