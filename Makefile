@@ -78,6 +78,13 @@ definition: $(DEVELOPMENT_READY) ## Check the workflow's definition: rendered fi
 	  for file in pipelines/rendered/*.asl.json; do node_modules/.bin/asl-validator --json-path $$file || exit 1; done; \
 	else echo "asl-validator skipped: npm is not installed (CI runs it)"; fi
 
+TEMPLATES := template.yaml
+CHECKOV := build/checks/bin/checkov
+
+.PHONY: check-templates
+check-templates: $(DEVELOPMENT_READY) $(CHECKOV) ## Check the CloudFormation templates with cfn-lint and checkov
+	@$(BIN)/python -m topic_model_cli.check_templates $(BIN)/cfn-lint $(CHECKOV) $(TEMPLATES)
+
 .PHONY: test-slow
 test-slow: $(DEVELOPMENT_READY) ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow $(ARGS)
@@ -118,6 +125,9 @@ lock: $(BIN)/python ## Choose the versions of requirements/ anew, for Python 3.1
 	  --python-platform x86_64-manylinux_2_28 --constraints requirements/development.txt \
 	  --output-file requirements/lookup-api.txt
 
+	@printf '%s\n' checkov | $(BIN)/uv pip compile - --universal --python-version 3.11 $(LOCKED) --upgrade \
+	  --output-file requirements/checks.txt
+
 # --universal: one file for all systems and Pythons in range; no header, annotation or index line, so that the file does
 # not depend on who made it.
 LOCK = $(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 $(LOCKED)
@@ -147,6 +157,13 @@ $(BIN)/python:
 	@$(FIND_PYTHON); \
 	echo "Making $(VENV) with $$($$python --version)"; \
 	$$python -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# An environment of its own: checkov has a hundred dependencies, some of them older than this package's.
+$(CHECKOV): requirements/checks.txt | $(BIN)/python
+	@echo "Installing checkov (requirements/checks.txt) into build/checks; a minute, once"
+	@$(BIN)/python -m venv --clear build/checks
+	@build/checks/bin/python -m pip --disable-pip-version-check install -qq --no-deps --requirement $<
+	@touch $@
 
 $(RUN_READY): requirements/run.txt $(PACKAGING) | $(BIN)/python
 	@echo "Installing what a run needs (requirements/run.txt); a minute or two, once"
