@@ -17,7 +17,9 @@ from xml.sax.saxutils import escape
 
 from local_aws.config import LocalConfig
 from local_aws.http_server import BodyReader, Environ, Headers, WsgiApp
-from local_aws.iam_accesses import Access, UnmappedError, accesses_of
+from local_aws.iam_access import Access, UnmappedError
+from local_aws.iam_accesses import accesses_of
+from local_aws.iam_accesses_keys import key_accesses
 from local_aws.iam_calls import Call, UnreadableCallError, call_of, key_of, needs_body
 from local_aws.iam_decisions import Recorder
 from local_aws.iam_identities import AssumeRoleRefusedError, Identities
@@ -43,7 +45,7 @@ class Enforcer:
     """The checks of one local AWS."""
 
     def __init__(self, config: LocalConfig) -> None:
-        self._config = config
+        self.config = config
         self.identities = Identities(config)
         self.recorder = Recorder(config.root)
 
@@ -58,7 +60,7 @@ class Enforcer:
             call = call_of(environ, _body(environ) if needs_body(environ) else b"")
             if f"{call.service}:{call.operation}" in _FREE:
                 return caller, call
-            accesses = accesses_of(call, self._config)
+            accesses = accesses_of(call, self.config)
         except (UnreadableCallError, UnmappedError) as error:
             if self.identities.is_unlimited(caller):
                 return caller, None
@@ -87,9 +89,9 @@ class Enforcer:
     def _demand(self, caller: Caller, access: Access) -> None:
         asking = caller
         if access.service is not None:
-            asking = Caller(access.service, self._config.account, service=access.service)
+            asking = Caller(access.service, self.config.account, service=access.service)
         elif access.role_arn is not None:
-            asking = Caller(access.role_arn, self._config.account, role_arn=access.role_arn)
+            asking = Caller(access.role_arn, self.config.account, role_arn=access.role_arn)
         decision = self.decide(asking, access)
         if not decision.allowed:
             raise Refusal(*(access.refusal or ("AccessDenied", _refused(asking, access, decision))))
@@ -103,7 +105,7 @@ class Enforcer:
                 request, decision = self.identities.may_be_assumed(access.resource, caller, context)
             else:
                 own = self.identities.policies(caller)
-                policy, decides = resource_policy(access.action, access.resource, self._config)
+                policy, decides = resource_policy(access.action, access.resource, self.config)
                 decision = evaluate(
                     request, caller, own.statements, policy, resource_decides=decides, boundary=own.boundary
                 )
@@ -114,11 +116,11 @@ class Enforcer:
         return decision
 
     def _with_globals(self, caller: Caller, access: Access) -> Context:
-        account = self._config.account
+        account = self.config.account
         context = {
             # The local AWS listens on loopback, without TLS: it stands for an endpoint that speaks nothing else.
             "aws:securetransport": ("true",),
-            "aws:requestedregion": (self._config.region,),
+            "aws:requestedregion": (self.config.region,),
             **access.context,
         }
         if caller.service is not None:
@@ -200,11 +202,14 @@ def service_may(service: str, action: str, resource: str, context: Mapping[str, 
     """Whether AWS itself may do this for the account, by the resource's policy; None where nothing is enforced."""
     if not _enforcer:
         return None
-    caller = Caller(service, _enforcer[0].identities.account, service=service)
-    decision = _enforcer[0].decide(caller, Access(action, resource, context))
-    if not decision.allowed:
-        logger.warning("%s may not %s on %s %s", service, action, resource, decision.why)
-    return decision.allowed
+    enforcer = _enforcer[0]
+    caller, access = Caller(service, enforcer.identities.account, service=service), Access(action, resource, context)
+    for one in (access, *key_accesses(access, enforcer.config)):
+        decision = enforcer.decide(caller, one)
+        if not decision.allowed:
+            logger.warning("%s may not %s on %s %s", service, one.action, one.resource, decision.why)
+            return False
+    return True
 
 
 def wrap(app: WsgiApp, *, is_open: Callable[[Environ], bool]) -> WsgiApp:

@@ -26,7 +26,7 @@ def resource_policy(action: str, resource: str, config: LocalConfig) -> tuple[tu
         text = _topic_policy(resource, config)
     elif service == "lambda" and action == "lambda:InvokeFunction":
         text = _function_policy(resource, config)
-    elif service == "kms" and resource != "*":
+    elif service == "kms" and ":key/" in resource:
         return _parsed(_key_policy(resource, config), resource), True
     return _parsed(text, resource), False
 
