@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from local_aws import cloudformation_schema as schema
@@ -10,7 +10,7 @@ from local_aws.cloudformation_functions import UNKNOWN
 from local_aws.cloudformation_plan import Plan
 from local_aws.cloudformation_providers import Properties, normal
 from local_aws.cloudformation_stacks import Stack
-from local_aws.cloudformation_template import TemplateError, functions_in, references_in
+from local_aws.cloudformation_template import TemplateError, references_in
 
 
 def changes(stack: Stack, plan: Plan) -> list[dict[str, Any]]:
@@ -29,7 +29,8 @@ def changes(stack: Stack, plan: Plan) -> list[dict[str, Any]]:
         return UNKNOWN if name in unknown else resources[name].physical_id
 
     def attribute(name: str, asked: str) -> Any:
-        return UNKNOWN if name in unknown else resources[name].attributes.get(asked, UNKNOWN)
+        known = {**resources[name].properties, **resources[name].attributes} if name not in unknown else {}
+        return known.get(asked, UNKNOWN)
 
     plan.bind(physical_id, attribute)
     retyped = [
@@ -45,7 +46,7 @@ def changes(stack: Stack, plan: Plan) -> list[dict[str, Any]]:
             unknown.add(name)
             found.append(_change("Add", name, "", kind))
             continue
-        change = _modification(stack, plan, name)
+        change = _modification(stack, plan, name, unknown)
         if change is not None:
             found.append(change)
             if change["ResourceChange"]["Replacement"] != "False":
@@ -80,7 +81,7 @@ def _change(action: str, name: str, physical_id: str, kind: str) -> dict[str, An
     return {"Type": "Resource", "ResourceChange": change}
 
 
-def _modification(stack: Stack, plan: Plan, name: str) -> dict[str, Any] | None:
+def _modification(stack: Stack, plan: Plan, name: str, unknown: Collection[str]) -> dict[str, Any] | None:
     current = stack.resources[name]
     after = plan.properties(name)
     changed = [
@@ -100,7 +101,7 @@ def _modification(stack: Stack, plan: Plan, name: str) -> dict[str, Any] | None:
     ]
     if not changed and not policies:
         return None
-    details = [_detail(stack, plan, name, one, after) for one in changed]
+    details = [_detail(stack, plan, name, one, after, unknown) for one in changed]
     details += [{"Target": {"Attribute": one, "RequiresRecreation": "Never"}, "Evaluation": "Static",
                  "ChangeSource": "DirectModification"} for one in policies]  # fmt: skip
     kinds = {detail["Target"]["RequiresRecreation"] for detail in details}
@@ -114,7 +115,9 @@ def _modification(stack: Stack, plan: Plan, name: str) -> dict[str, Any] | None:
     return change
 
 
-def _detail(stack: Stack, plan: Plan, name: str, property_name: str, after: Properties) -> dict[str, Any]:
+def _detail(
+    stack: Stack, plan: Plan, name: str, property_name: str, after: Properties, unknown: Collection[str]
+) -> dict[str, Any]:
     current = stack.resources[name]
     dynamic = UNKNOWN in str(after.get(property_name, ""))
     recreation = "Never"
@@ -124,32 +127,28 @@ def _detail(stack: Stack, plan: Plan, name: str, property_name: str, after: Prop
                               "RequiresRecreation": recreation}  # fmt: skip
     if property_name != "Tags":
         target["Name"] = property_name
-    detail: dict[str, Any] = {"Target": target, "Evaluation": "Dynamic" if dynamic else "Static"}
-    written = plan.definitions[name]["Properties"].get(property_name)
-    source, cause = _source(plan, written, stack)
-    detail["ChangeSource"] = source
+    source, cause = _source(stack, plan, plan.definitions[name]["Properties"].get(property_name), unknown)
+    detail: dict[str, Any] = {
+        "Target": target,
+        "Evaluation": "Dynamic" if dynamic else "Static",
+        "ChangeSource": source,
+    }
     if cause:
         detail["CausingEntity"] = cause
     return detail
 
 
-def _source(plan: Plan, written: Any, stack: Stack) -> tuple[str, str]:
-    """Where a property's change comes from, and what it is called there."""
-    resources = plan.template["Resources"]
-    for name, attribute in references_in(written):
-        if name in resources and name not in stack.resources:
+def _source(stack: Stack, plan: Plan, written: Any, unknown: Collection[str]) -> tuple[str, str]:
+    """Where a property's change comes from, and what it is called there; of several, the resource or parameter."""
+    references = list(references_in(written))
+    for name, attribute in references:
+        if name in unknown:
             return ("ResourceAttribute", f"{name}.{attribute}") if attribute else ("ResourceReference", name)
-    for name, attribute in references_in(written):
-        if name in resources:
-            return ("ResourceAttribute", f"{name}.{attribute}") if attribute else ("ResourceReference", name)
-    parameters = [name for name, _ in references_in(written) if name in plan.template.get("Parameters", {})]
-    if parameters and _only(written, {"Ref", "Fn::Sub", "Fn::FindInMap"}):
-        return "ParameterReference", parameters[0]
+    before = stack.goal.parameters
+    for name, _ in references:
+        if name in plan.scope.parameters and (name not in before or before[name].value != plan.scope.parameters[name]):
+            return "ParameterReference", name
     return "DirectModification", ""
-
-
-def _only(written: Any, functions: Iterable[str]) -> bool:
-    return {function for function, _ in functions_in(written)} <= set(functions)
 
 
 def has_updates(stack: Stack, plan: Plan, tags: dict[str, str], found: Callable[[], list[dict[str, Any]]]) -> bool:

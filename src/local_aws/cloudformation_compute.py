@@ -337,20 +337,21 @@ class _Cluster(Provider):
         name = call.name("ClusterName", 255)
         there = call.send("ecs", "describe_clusters", clusters=[name])["clusters"]
         call.refuse_if([one for one in there if one["status"] != "INACTIVE"], name)
-        made = call.send(
-            "ecs", "create_cluster", call.rest("ClusterName", "Tags"), clusterName=name, tags=call.tag_list()
-        )
+        made = call.send("ecs", "create_cluster", self._parts(call), clusterName=name, tags=call.tag_list())
         call.made(name)
         call.attributes = {"Arn": made["cluster"]["clusterArn"]}
 
     def update(self, call: Call) -> None:
-        parts = call.pick("Configuration")
-        if "ClusterSettings" in call.properties:
-            parts["settings"] = call.properties["ClusterSettings"]
+        parts = {name: one for name, one in self._parts(call).items() if name in ("Configuration", "settings")}
         call.send("ecs", "update_cluster", parts, cluster=call.physical_id)
 
     def delete(self, call: Call) -> None:
         call.delete("ecs", "delete_cluster", cluster=call.physical_id)
+
+    @staticmethod
+    def _parts(call: Call) -> Properties:
+        names = {"ClusterSettings": "settings"}
+        return {names.get(name, name): one for name, one in call.rest("ClusterName", "Tags").items()}
 
 
 class _TaskDefinition(Provider):

@@ -105,14 +105,14 @@ class Engine:
         try:
             self._make_all(stack)
         except (ResourceError, TemplateError) as error:
-            reason = _sentence(error)
+            reason = _sentence(error, "create")
             if stack.on_failure == "DO_NOTHING":
                 stack.turn("CREATE_FAILED", reason)
             elif stack.on_failure == "DELETE":
-                stack.turn("DELETE_IN_PROGRESS", f"{reason} Delete requested by user.")
+                stack.turn("DELETE_IN_PROGRESS", f"{reason}Delete requested by user.")
                 self.delete(stack)
             else:
-                stack.turn("ROLLBACK_IN_PROGRESS", f"{reason} Rollback requested by user.")
+                stack.turn("ROLLBACK_IN_PROGRESS", f"{reason}Rollback requested by user.")
                 self.roll_back_creation(stack)
         else:
             stack.turn("CREATE_COMPLETE")
@@ -130,7 +130,7 @@ class Engine:
         try:
             plan = self._make_all(stack)
         except (ResourceError, TemplateError) as error:
-            stack.turn("UPDATE_ROLLBACK_IN_PROGRESS", _sentence(error))
+            stack.turn("UPDATE_ROLLBACK_IN_PROGRESS", _sentence(error, "update"))
             self.roll_back_update(stack)
             return
         with stack.lock:
@@ -490,10 +490,10 @@ def _token() -> str:
     return "".join(secrets.choice(_LETTERS) for _ in range(12))
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: Exception, verb: str) -> str:
     if isinstance(error, TemplateError):
         return str(error.message)
-    return f"The following resource(s) failed to create or update: [{error}]."
+    return f"The following resource(s) failed to {verb}: [{error}]. "
 
 
 def _why(error: Exception) -> str:

@@ -351,10 +351,7 @@ class _ScheduleGroup(Provider):
 
 
 class _Alarm(Provider):
-    """``AWS::CloudWatch::Alarm`` and ``AWS::CloudWatch::CompositeAlarm``."""
-
-    def __init__(self, operation: str) -> None:
-        self._operation = operation
+    """``AWS::CloudWatch::Alarm``."""
 
     def create(self, call: Call) -> None:
         name = call.name("AlarmName", 255)
@@ -375,7 +372,7 @@ class _Alarm(Provider):
 
     def _put(self, call: Call, name: str) -> None:
         tags = {"Tags": call.tag_list()} if call.all_tags() and not call.before else {}
-        call.send("cloudwatch", self._operation, {**call.rest("AlarmName", "Tags"), **tags}, AlarmName=name)
+        call.send("cloudwatch", "put_metric_alarm", {**call.rest("AlarmName", "Tags"), **tags}, AlarmName=name)
 
     @staticmethod
     def _tell(call: Call) -> None:
@@ -427,8 +424,7 @@ class _Budget(Provider):
 
 PROVIDERS: Mapping[str, Provider] = {
     "AWS::Budgets::Budget": _Budget(),
-    "AWS::CloudWatch::Alarm": _Alarm("put_metric_alarm"),
-    "AWS::CloudWatch::CompositeAlarm": _Alarm("put_composite_alarm"),
+    "AWS::CloudWatch::Alarm": _Alarm(),
     "AWS::CloudWatch::Dashboard": _Dashboard(),
     "AWS::Events::Rule": _Rule(),
     "AWS::Logs::LogGroup": _LogGroup(),

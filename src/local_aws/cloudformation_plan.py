@@ -57,9 +57,9 @@ class Plan:
         """Look names up in a stack's resources, as they are when asked."""
 
         def attribute(name: str, asked: str) -> Any:
-            found = resources[name].attributes
-            if asked in found:
-                return found[asked]
+            for found in (resources[name].attributes, resources[name].properties):  # of some types, properties too
+                if asked in found:
+                    return found[asked]
             raise TemplateError(f"Template error: resource {name} does not have the attribute {asked}")
 
         self.bind(lambda name: resources[name].physical_id, attribute)

@@ -105,7 +105,7 @@ class Call:
         try:
             self.send(service, operation, parameters)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in (*gone, *GONE):
+            if error.response["Error"]["Code"] not in gone and not _is_gone(error):
                 raise
 
     def there(self, service: str, operation: str, **parameters: Any) -> Any:
@@ -113,7 +113,7 @@ class Call:
         try:
             return self.send(service, operation, parameters)
         except ClientError as error:
-            if error.response["Error"]["Code"] in GONE:
+            if _is_gone(error):
                 return None
             raise
 
@@ -137,6 +137,11 @@ GONE = frozenset({
     "RepositoryNotFoundException", "ResourceNotFound", "ResourceNotFoundException", "StateMachineDoesNotExist",
 })  # fmt: skip
 """Error codes that say that there is nothing of the name."""
+
+
+def _is_gone(error: ClientError) -> bool:
+    code = str(error.response["Error"]["Code"])
+    return code in GONE or code.endswith(".NotFound")
 
 
 class Provider:

@@ -26,13 +26,11 @@ def types() -> dict[str, Any]:
 
     from local_aws.cloudformation_providers import providers
 
-    return {
-        name: _compact(PROVIDER_SCHEMA_MANAGER.get_resource_schema(_REGION, name).schema)
-        for name in sorted(providers())
-    }
+    schemas = {name: PROVIDER_SCHEMA_MANAGER.get_resource_schema(_REGION, name) for name in sorted(providers())}
+    return {name: _compact(one.schema, list(one.get_atts)) for name, one in schemas.items()}
 
 
-def _compact(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _compact(schema: Mapping[str, Any], attributes: list[str]) -> dict[str, Any]:
     read_only = [_path(one) for one in schema.get("readOnlyProperties", [])]
     properties = {
         name: _shape(one, schema, 0)
@@ -43,7 +41,7 @@ def _compact(schema: Mapping[str, Any]) -> dict[str, Any]:
         "properties": properties,
         "required": sorted(schema.get("required", [])),
         "replaced_by": sorted(_path(one) for key in _REPLACING for one in schema.get(key, [])),
-        "attributes": sorted(read_only),
+        "attributes": sorted({*read_only, *(name for name in attributes if "." not in name)}),
         "ref": [_path(one) for one in schema.get("primaryIdentifier", [])],
     }
 

@@ -292,7 +292,7 @@ class _Parameter(Provider):
 
     @staticmethod
     def _tell(call: Call) -> None:
-        call.attributes = {"Type": call.properties["Type"], "Value": call.properties["Value"]}
+        call.attributes = {"Arn": call.arn("ssm", f"parameter/{call.physical_id.lstrip('/')}")}
 
 
 class _Secret(Provider):

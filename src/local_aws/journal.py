@@ -41,17 +41,40 @@ _JOURNALLED: Mapping[str, frozenset[str] | None] = {
     "sqs": frozenset({"CreateQueue", "DeleteQueue", "SetQueueAttributes", "TagQueue", "UntagQueue", "AddPermission"}),
     "events": frozenset({"PutRule", "DeleteRule", "PutTargets", "RemoveTargets", "EnableRule", "DisableRule",
                          "CreateEventBus", "DeleteEventBus"}),
-    "monitoring": frozenset({"PutMetricAlarm", "DeleteAlarms", "PutDashboard", "DeleteDashboards"}),
+    "monitoring": frozenset({"PutMetricAlarm", "PutCompositeAlarm", "DeleteAlarms", "PutDashboard", "DeleteDashboards",
+                             "TagResource", "UntagResource"}),
     "application-autoscaling": frozenset({"RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy",
                                           "DeleteScalingPolicy", "PutScheduledAction", "DeleteScheduledAction"}),
     # What is logged is not kept, but a group that somebody made is: an access log is written into it.
-    "logs": frozenset({"CreateLogGroup", "DeleteLogGroup", "PutRetentionPolicy", "DeleteRetentionPolicy"}),
+    "logs": frozenset({"CreateLogGroup", "DeleteLogGroup", "PutRetentionPolicy", "DeleteRetentionPolicy",
+                       "PutMetricFilter", "DeleteMetricFilter", "PutResourcePolicy", "DeleteResourcePolicy",
+                       "TagLogGroup", "UntagLogGroup", "TagResource", "UntagResource"}),
     "states": _ALL_CHANGES,
     "apigateway": _ALL_CHANGES,
     "dynamodb": _ALL_CHANGES,
     "ssm": _ALL_CHANGES,
     "secretsmanager": _ALL_CHANGES,
-    "ecr": frozenset({"CreateRepository", "DeleteRepository", "PutLifecyclePolicy", "SetRepositoryPolicy"}),
+    "ecr": frozenset({"CreateRepository", "DeleteRepository", "PutLifecyclePolicy", "DeleteLifecyclePolicy",
+                      "SetRepositoryPolicy", "DeleteRepositoryPolicy", "PutImageScanningConfiguration",
+                      "PutImageTagMutability", "TagResource", "UntagResource"}),
+    "kms": frozenset({"CreateKey", "CreateAlias", "UpdateAlias", "DeleteAlias", "PutKeyPolicy", "UpdateKeyDescription",
+                      "EnableKeyRotation", "DisableKeyRotation", "EnableKey", "DisableKey", "ScheduleKeyDeletion",
+                      "CancelKeyDeletion", "TagResource", "UntagResource"}),
+    "ec2": frozenset({"CreateVpc", "DeleteVpc", "ModifyVpcAttribute", "CreateSubnet", "DeleteSubnet",
+                      "ModifySubnetAttribute", "CreateSecurityGroup", "DeleteSecurityGroup",
+                      "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress", "RevokeSecurityGroupIngress",
+                      "RevokeSecurityGroupEgress", "CreateVpcEndpoint", "ModifyVpcEndpoint", "DeleteVpcEndpoints",
+                      "CreateRouteTable", "DeleteRouteTable", "CreateRoute", "ReplaceRoute", "DeleteRoute",
+                      "AssociateRouteTable", "DisassociateRouteTable", "CreateInternetGateway", "DeleteInternetGateway",
+                      "AttachInternetGateway", "DetachInternetGateway", "CreateFlowLogs", "DeleteFlowLogs",
+                      "CreateTags", "DeleteTags"}),
+    "budgets": _ALL_CHANGES,
+    "scheduler": _ALL_CHANGES,  # a REST protocol: every request that is no GET
+    "codebuild": frozenset({"CreateProject", "UpdateProject", "DeleteProject"}),
+    "codecommit": frozenset({"CreateRepository", "DeleteRepository"}),
+    "codepipeline": frozenset({"CreatePipeline", "UpdatePipeline", "DeletePipeline", "TagResource", "UntagResource"}),
+    "ecs": frozenset({"CreateCluster", "UpdateCluster", "DeleteCluster", "RegisterTaskDefinition",
+                      "DeregisterTaskDefinition", "TagResource", "UntagResource"}),
     "sagemaker": frozenset({"CreateModel", "DeleteModel", "CreateEndpointConfig", "DeleteEndpointConfig",
                             "CreateModelPackageGroup", "DeleteModelPackageGroup", "CreateModelPackage",
                             "UpdateModelPackage", "DeleteModelPackage", "AddTags", "DeleteTags"}),
@@ -61,7 +84,7 @@ _KEPT_HEADERS = {
     "HTTP_X_AMZ_TARGET": "X-Amz-Target",
     "HTTP_SMITHY_PROTOCOL": "Smithy-Protocol",
     "HTTP_X_AMZN_QUERY_MODE": "X-Amzn-Query-Mode",
-    "HTTP_X_LOCAL_AWS_SEED": "X-Local-Aws-Seed",  # API Gateway's ids are drawn from it, now and when it is played
+    "HTTP_X_LOCAL_AWS_SEED": "X-Local-Aws-Seed",  # ids are drawn from it, now and when it is played
 }
 
 # A deletion makes void what came before it about the same thing: (service, action that deletes) → the field naming it.
@@ -244,7 +267,7 @@ def is_journalled(service: str, action: str) -> bool:
     if service == "lambda":
         method, path = action.split(" ", 1)
         return method != "GET" and not path.endswith(("/invocations", "/invoke-async", "/invoke-async/"))
-    if service == "apigateway":
+    if service in ("apigateway", "scheduler"):
         return not action.startswith(("GET ", "HEAD "))
     if service not in _JOURNALLED:
         return False

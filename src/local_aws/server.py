@@ -36,11 +36,13 @@ FORMAT = 1
 _PLUGS = (
     "iam_enforcement",
     "iam_managed_policies",
+    "replayed_ids",
     "s3_store",
     "cloudwatch",
     "stepfunctions",
     "sagemaker_jobs",
     "sagemaker_endpoints",
+    "sagemaker_packages",
     "lambdas",
     "apigateway",
     "cloudformation",
@@ -217,17 +219,18 @@ def _assemble(config: LocalConfig, identity: dict[str, Any]) -> tuple[Any, Any]:
     """The WSGI application with the folder's state brought back, and the journal."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-    from local_aws import apigateway, endpoint_invocations, iam_enforcement, s3_requests, s3_store
+    from local_aws import apigateway, endpoint_invocations, iam_enforcement, replayed_ids, s3_requests, s3_store
     from local_aws.journal import Journal, Journalled
 
     moto_app = apigateway.control_plane(DomainDispatcherApplication(create_backend_app))
+    moto_app = replayed_ids.control_plane(moto_app)
     moto_app = endpoint_invocations.wrap(s3_requests.wrap(moto_app))
     journal = Journal(config.root / "journal.jsonl")
     journal.replay(moto_app, services={"s3"})
     s3_store.load()
     journal.replay(moto_app, services=None)
     journal.compact()
-    app = apigateway.front(Journalled(moto_app, journal))
+    app = apigateway.front(replayed_ids.front(Journalled(moto_app, journal)))
     app = iam_enforcement.wrap(app, is_open=apigateway.is_for_a_stage)
     return _with_control_routes(app, identity), journal
 
