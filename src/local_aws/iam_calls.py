@@ -56,6 +56,9 @@ def key_of(environ: Environ) -> tuple[str, str]:
         given = parse_qs(query)
         credential, token = given["X-Amz-Credential"][0], given.get("X-Amz-Security-Token", [""])[0]
         return credential.partition("/")[0], token
+    if "AWSAccessKeyId=" in query:  # one in S3's older way, which boto3 still makes by default
+        given = parse_qs(query)
+        return given["AWSAccessKeyId"][0], given.get("x-amz-security-token", [""])[0]
     return "", ""
 
 
