@@ -96,10 +96,9 @@ def known_campaign(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in CAMPAIGN_FIELDS}
 
 
-def fresh_answer(document: Mapping[str, Any], variant: str | None, answer_id: str) -> dict[str, Any]:
+def fresh_answer(document: Mapping[str, Any], variant: str | None) -> dict[str, Any]:
     """The endpoint's answer without its fingerprint and its neighbours, with who gave it."""
     return {
-        "answer_id": answer_id,
         "variant": variant,
         **{name: document[name] for name in FRESH_FIELDS},
         "low_confidence": document.get("low_confidence"),

@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lookup_api.answer_ids import AnswerIds
+from lookup_api.answer_key import AnswerKey
 from lookup_api.assignment import Assignment
 from lookup_api.bodies import mistakes
 from lookup_api.calls import AwsCalls
@@ -36,6 +38,7 @@ class Services:
     table: LookupTable
     search: CampaignSearch
     endpoint: Endpoint
+    answers: AnswerIds
     feedback: FeedbackStore
     version_seconds: float
 
@@ -45,17 +48,19 @@ def create_app(settings: ApiSettings, *, write: Callable[[str], object] = print_
     calls = AwsCalls()
     # Rows, and what search holds, have half of the room each.
     half = settings.cache_bytes // 2
-    table = LookupTable(calls, settings.lookup_table, version_seconds=settings.version_seconds, cache_bytes=half)
+    seconds, stale = settings.version_seconds, settings.stale_seconds
+    table = LookupTable(calls, settings.lookup_table, version_seconds=seconds, cache_bytes=half, stale_seconds=stale)
     api, name = bare_app(), settings.endpoint_name
     api.state.services = Services(
         table,
         CampaignSearch(calls, table, half),
-        Endpoint(calls, name, Assignment(calls, settings.lookup_table, name, settings.version_seconds)),
+        Endpoint(calls, name, Assignment(calls, settings.lookup_table, name, seconds, stale_seconds=stale)),
+        AnswerIds(AnswerKey(calls, settings.answer_key_secret)),
         FeedbackStore(calls, settings.feedback_table, settings.feedback_days),
-        settings.version_seconds,
+        seconds,
     )
     api.state.calls = calls
-    return Gate(api, KeyRing(calls, settings.clients_table, settings.key_seconds), write)
+    return Gate(api, KeyRing(calls, settings.clients_table, settings.key_seconds, stale_seconds=stale), write)
 
 
 def bare_app() -> FastAPI:
@@ -95,7 +100,11 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     """What Starlette raises itself: no such route, no such method."""
     refused = cast("HTTPException", error)
     code = {404: "not-found", 405: "method-not-allowed"}.get(refused.status_code, "refused")
-    detail = f"{request.method} is not for this path" if refused.status_code == 405 else "there is nothing at this path"
+    detail = "there is nothing at this path"
+    if request.url.path.startswith("/v1/campaigns/"):
+        detail += "; a slash within a campaign's id is written %2F"
+    if refused.status_code == 405:
+        detail = f"{request.method} is not for this path"
     return Problem(refused.status_code, code, detail, headers=refused.headers).response(request.state.request_id)
 
 

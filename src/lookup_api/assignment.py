@@ -11,19 +11,16 @@ decide the test alone, and the questions, of which there are many, are what is a
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from lookup_api.calls import AwsCalls
-from lookup_api.problems import Problem
+from lookup_api.renewed import STALE_SECONDS, Renewed
 from topic_model.published import AB_TEST
 
-_LOGGER = logging.getLogger(__name__)
 _NOT_THE_QUESTION = frozenset({"k", "num_recommendations"})
 
 
@@ -50,41 +47,23 @@ def question_of(campaign: Mapping[str, Any]) -> bytes:
 class Assignment:
     """The A/B test of one endpoint, if one is on; what is read of it is believed for some seconds."""
 
-    def __init__(self, calls: AwsCalls, table: str, endpoint: str, seconds: float) -> None:
-        self._calls, self._table, self._endpoint, self._seconds = calls, table, endpoint, seconds
-        self._test: tuple[str, dict[str, float]] | None = None
-        self._read_at = -math.inf
-        self._renewing = False
+    def __init__(
+        self, calls: AwsCalls, table: str, endpoint: str, seconds: float, *, stale_seconds: float = STALE_SECONDS
+    ) -> None:
+        self._calls, self._table, self._endpoint = calls, table, endpoint
+        self._test = Renewed(calls, self._read, seconds, stale_seconds=stale_seconds)
 
     async def variant(self, campaign: Mapping[str, Any], client_id: str | None) -> str | None:
-        """The variant to ask for; None without a test, or where the table does not answer: then SageMaker chooses."""
-        age = time.monotonic() - self._read_at
-        if age >= self._seconds:
-            try:
-                await self._calls.table(self._renew)
-            except Problem:
-                return None
-        elif age >= self._seconds / 2 and not self._renewing:
-            # In time, and beside the requests, so that under steady traffic none of them waits for it.
-            self._renewing = True
-            self._calls.later(self._renew)
-        if self._test is None:
+        """The variant to ask for; None without a test, or where the table is silent: then SageMaker chooses."""
+        test = await self._test.value_or(None)
+        if test is None:
             return None
-        config, weights = self._test
+        config, weights = test
         return chosen_variant(config, weights, client_id, question_of(campaign))
 
     def forget(self) -> None:
         """A variant of the test is not there: SageMaker chooses until the test is read again."""
-        self._test = None
-
-    def _renew(self) -> None:
-        """For a thread."""
-        began = time.monotonic()
-        try:
-            self._test = self._read()
-            self._read_at = began
-        finally:
-            self._renewing = False
+        self._test.believe(None)
 
     def _read(self) -> tuple[str, dict[str, float]] | None:
         key = {"campaign_id": {"S": AB_TEST}, "model_version": {"S": AB_TEST}}

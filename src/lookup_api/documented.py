@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -23,12 +25,20 @@ _MEANINGS = {
 }
 
 
-def operation(model: type[BaseModel], *statuses: int, status: int = 200) -> dict[str, Any]:
-    """The arguments of a route whose answer is a model and whose errors, beside the usual ones, have these statuses."""
+def operation(
+    model: type[BaseModel], *statuses: int, status: int = 200, meanings: Mapping[int, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The arguments of a route whose answer is a model and whose errors, beside the usual ones, have these statuses.
+
+    ``meanings`` says of a status what it means here, where that is not what it usually means.
+    """
     answer: dict[str, Any] = {"model": model, "description": (model.__doc__ or "").strip()}
     if (example := EXAMPLES.get(model.__name__)) is not None:
         answer["content"] = {"application/json": {"example": example}}
-    problems = {code: _problem(code) for code in sorted({*EVERYWHERE, *statuses})}
+    problems = {
+        code: _problem(code, meanings.get(code), f"Problem{code}{model.__name__}")
+        for code in sorted({*EVERYWHERE, *statuses})
+    }
     return {"responses": {status: answer, **problems}, "response_model": None}
 
 
@@ -43,11 +53,11 @@ def reference(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _problem(status: int) -> dict[str, Any]:
+def _problem(status: int, meaning: str | None, own_example: str) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": reference("ProblemDocument")}
-    if (example := EXAMPLES.get(f"Problem{status}")) is not None:
+    if (example := EXAMPLES.get(own_example, EXAMPLES.get(f"Problem{status}"))) is not None:
         content["example"] = example
-    documented: dict[str, Any] = {"description": _MEANINGS[status], "content": {PROBLEM_JSON: content}}
+    documented: dict[str, Any] = {"description": meaning or _MEANINGS[status], "content": {PROBLEM_JSON: content}}
     if status in (502, 503):
         seconds = {"description": "Seconds.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}
         documented["headers"] = {"Retry-After": seconds}

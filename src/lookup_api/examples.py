@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 _VERSION = "8f3c0d5e7a91"
+_ANSWER = (
+    "Xt0C3pQ0m6q1Y5b0cY2w7wEBAZzK1qNHpFt_WzE3NjM3MTY4MDAsIjdjMWYyYTM0LTk4YmUtNGEwZS05YzNlLTJmNmM1ZDFiOGE5MCIsIjhmM2Mw"
+    "ZDVlN2E5MSIsImNoYW1waW9uIixudWxsXQ"
+)
 _TOPIC = {"topic": 12, "share": 0.71, "terms": ["runner", "trail", "shoe"]}
 _SIMILAR = {
     "campaign_id": "google-1042",
@@ -42,12 +46,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "explain": True,
     },
     "Feedback": {
-        "answer_id": "7c1f2a34-98be-4a0e-9c3e-2f6c5d1b8a90",
-        "model_version": _VERSION,
-        "variant": "champion",
+        "answer_id": _ANSWER,
         "kind": "keyword",
         "item": "waterproof trail shoes",
-        "rank": 1,
         "verdict": "accepted",
         "by": "ana@example.com",
     },
@@ -64,20 +65,20 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "num_keywords": 2,
     },
     "SimilarCampaigns": {
-        "answer_id": "5b0f6e0a-2f57-4f0b-8a2a-0f4e7f9e2b11",
+        "answer_id": _ANSWER,
         "model_version": _VERSION,
         "campaign_id": "google-77",
         "considered": 10,
         "similar": [_SIMILAR],
     },
     "Recommendations": {
-        "answer_id": "0e9d1c7b-41a8-4b43-b2f3-6a9f6c0c7d55",
+        "answer_id": _ANSWER,
         "model_version": _VERSION,
         "campaign_id": "google-77",
         "recommendations": [_RECOMMENDED],
     },
     "FreshAnswer": {
-        "answer_id": "7c1f2a34-98be-4a0e-9c3e-2f6c5d1b8a90",
+        "answer_id": _ANSWER,
         "model_version": _VERSION,
         "variant": "champion",
         "campaign_id": None,
@@ -146,5 +147,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "detail": "the model knows none of the campaign's terms",
         "request_id": "b1d0a0e2-6a2e-4b4c-8a55-17f1f5f7f2c3",
         "unknown_terms": ["qwertz"],
+    },
+    "Problem422FeedbackKept": {
+        "type": "urn:topic-model:problem:expired-answer",
+        "title": "Unprocessable Entity",
+        "status": 422,
+        "detail": "the answer is more than 7 days old; ask again, and judge the new answer",
+        "request_id": "b1d0a0e2-6a2e-4b4c-8a55-17f1f5f7f2c3",
     },
 }

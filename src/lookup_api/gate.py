@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookup_api.keys import KeyRing, Principal
+from lookup_api.paths import routed_path
 from lookup_api.problems import Problem, internal_error
 
 NAMESPACE = "TopicModel/LookupApi"
@@ -55,6 +56,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
+        scope["path"] = routed_path(scope)
         request_id = _request_id(scope)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from lookup_api.cache import BoundedCache
 from lookup_api.calls import AwsCalls
 from lookup_api.problems import forbidden
+from lookup_api.renewed import STALE_SECONDS, Renewed
 
 if TYPE_CHECKING:
     from starlette.types import Scope
 
 MAX_KEY_LENGTH = 256
-_KEPT_BYTES = 4 << 20
+_KEPT_BYTES, _ENTRY_BYTES = 4 << 20, 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,12 @@ def gateway_key(key_id: str) -> str:
 
 
 class KeyRing:
-    """Principals by key, each believed for some seconds."""
+    """Principals by key, each believed for some seconds, and for longer while the table of clients is silent."""
 
-    def __init__(self, calls: AwsCalls, table: str, seconds: float) -> None:
-        self._calls, self._table, self._seconds = calls, table, seconds
-        self._known: BoundedCache[tuple[float, Principal | None, float]] = BoundedCache(_KEPT_BYTES)
+    def __init__(self, calls: AwsCalls, table: str, seconds: float, *, stale_seconds: float = STALE_SECONDS) -> None:
+        self._calls, self._table = calls, table
+        self._seconds, self._stale_seconds = seconds, stale_seconds
+        self._known: BoundedCache[Renewed[Mapping[str, Any]]] = BoundedCache(_KEPT_BYTES)
 
     async def principal(self, scope: Scope) -> Principal:
         """The principal of a request.
@@ -64,15 +66,13 @@ class KeyRing:
         key = _key_of(scope)
         if key is None:
             raise forbidden()
-        now = time.time()
         known = self._known.get(key)
-        # Absolute: a clock that was set back must not make an entry live for hours.
-        if known is None or abs(now - known[0]) >= self._seconds:
-            item = await self._calls.table(self._read, key)
-            known = (now, _principal(item), float(item.get("expires_at", {}).get("N", "inf")))
-            self._known.put(key, known, len(key) + 100)
-        _, principal, expires_at = known
-        if principal is None or expires_at <= now:
+        if known is None:
+            known = Renewed(self._calls, lambda: self._read(key), self._seconds, stale_seconds=self._stale_seconds)
+            self._known.put(key, known, len(key) + _ENTRY_BYTES)
+        item = await known.value()
+        principal = _principal(item)
+        if principal is None or float(item.get("expires_at", {}).get("N", "inf")) <= time.time():
             raise forbidden()
         return principal
 

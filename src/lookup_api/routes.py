@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -15,11 +16,17 @@ from lookup_api.bodies import mistakes, read_body
 from lookup_api.documented import body, operation
 from lookup_api.keys import Principal
 from lookup_api.map_parts import map_part
+from lookup_api.paths import CAMPAIGN_ID
 from lookup_api.problems import Problem
 from lookup_api.schemas import MAX_K, MAX_PAGES, MAX_PARTS, MAX_QUERY_LENGTH, PAGE_SIZE
 
 if TYPE_CHECKING:
     from lookup_api.app import Services
+
+_NOT_JUDGED = (
+    "This key's client was given no such answer (`unknown-answer`), or more than 7 days ago (`expired-answer`), or the "
+    "answer held no such item (`unknown-item`)."
+)
 
 router = APIRouter(default_response_class=Response)
 
@@ -63,7 +70,16 @@ class MapQuery(BaseModel):
     client: str | None = Field(None, min_length=1, max_length=1_024, description="only campaigns of this client")
 
 
-@router.get("/v1/campaigns/{campaign_id:path}/similar", **operation(schemas.SimilarCampaigns, 404))
+QUERIES: Mapping[str, type[BaseModel]] = {
+    "/v1/campaigns": SearchQuery,
+    "/v1/campaigns/{campaign_id}/recommendations": RecommendationsQuery,
+    "/v1/campaigns/{campaign_id}/similar": SimilarQuery,
+    "/v1/map": MapQuery,
+}
+"""The parameters that operations declare, by their paths; no other operation has any."""
+
+
+@router.get(f"/v1/campaigns/{CAMPAIGN_ID}/similar", **operation(schemas.SimilarCampaigns, 404))
 async def similar_to_campaign(
     request: Request, campaign_id: str, options: Annotated[SimilarQuery, Query()]
 ) -> Response:
@@ -80,11 +96,11 @@ async def similar_to_campaign(
         client_id=options.client,
         explain=options.explain,
     )
-    about = _about_known(request, row)
+    about = await _about_known(request, row, similar=similar)
     return _known(services, {**about, "considered": len(neighbours), "similar": similar})
 
 
-@router.get("/v1/campaigns/{campaign_id:path}/recommendations", **operation(schemas.Recommendations, 404))
+@router.get(f"/v1/campaigns/{CAMPAIGN_ID}/recommendations", **operation(schemas.Recommendations, 404))
 async def recommendations_for_campaign(
     request: Request, campaign_id: str, options: Annotated[RecommendationsQuery, Query()]
 ) -> Response:
@@ -92,7 +108,8 @@ async def recommendations_for_campaign(
     services, principal = _of(request)
     row = await services.table.row(campaign_id, principal)
     recommended = lists_for(row, principal)["recommendations"][: options.k]
-    return _known(services, {**_about_known(request, row), "recommendations": recommended})
+    about = await _about_known(request, row, recommendations=recommended)
+    return _known(services, {**about, "recommendations": recommended})
 
 
 @router.get("/v1/campaigns", **operation(schemas.FoundCampaigns))
@@ -114,7 +131,7 @@ async def find_campaigns(request: Request, options: Annotated[SearchQuery, Query
     return _known(services, answer)
 
 
-@router.get("/v1/campaigns/{campaign_id:path}", **operation(schemas.KnownCampaign, 404))
+@router.get(f"/v1/campaigns/{CAMPAIGN_ID}", **operation(schemas.KnownCampaign, 404))
 async def known_campaign_by_id(request: Request, campaign_id: str) -> Response:
     """A known campaign: its topics, cluster and keywords."""
     services, principal = _of(request)
@@ -142,21 +159,25 @@ async def similar_to_fresh_campaign(request: Request) -> Response:
         client_id=fresh.client,
         explain=fresh.explain,
     )
-    about = fresh_answer(answer.document, answer.variant, request.state.request_id)
-    return _json({**about, "similar": similar})
+    about = fresh_answer(answer.document, answer.variant)
+    answer_id = await services.answers.sign(
+        principal, request.state.request_id, about, similar=similar, recommendations=about["recommendations"]
+    )
+    return _json({"answer_id": answer_id, **about, "similar": similar})
 
 
 @router.post(
     "/v1/feedback",
     status_code=201,
-    **operation(schemas.FeedbackKept, 413, 415, status=201),
+    **operation(schemas.FeedbackKept, 413, 415, 422, status=201, meanings={422: _NOT_JUDGED}),
     openapi_extra=body(schemas.Feedback),
 )
 async def give_feedback(request: Request) -> Response:
     """Say that a recommended keyword or a similar campaign was accepted or rejected; saying it twice is once."""
     services, principal = _of(request)
     feedback = await read_body(request, schemas.Feedback)
-    feedback_id, stored = await services.feedback.put(feedback, principal)
+    judged = await services.answers.judged(feedback.answer_id, principal, feedback.kind, feedback.item)
+    feedback_id, stored = await services.feedback.put(feedback, judged, principal)
     return _json({"feedback_id": feedback_id, "stored": stored}, 201)
 
 
@@ -200,9 +221,11 @@ def _of(request: Request) -> tuple[Services, Principal]:
     return request.app.state.services, request.state.principal
 
 
-def _about_known(request: Request, row: dict[str, Any]) -> dict[str, Any]:
+async def _about_known(request: Request, row: dict[str, Any], **held: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What an answer about a known campaign begins with; ``held`` is what the answer holds to be judged."""
+    services, principal = _of(request)
     about = {name: row[name] for name in ("model_version", "campaign_id")}
-    return {"answer_id": request.state.request_id, **about}
+    return {"answer_id": await services.answers.sign(principal, request.state.request_id, about, **held), **about}
 
 
 def _known(services: Services, answer: dict[str, Any]) -> Response:

@@ -24,6 +24,10 @@ PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f]+$"
 Printable = Annotated[str, Field(min_length=1, max_length=1_024, pattern=PRINTABLE)]
 CampaignId = Annotated[str, Field(min_length=1, max_length=256, pattern=PRINTABLE)]
 Similarity = Annotated[float, Field(ge=0, le=1)]
+AnswerId = Annotated[
+    str | None,
+    Field(description="signed; what feedback names the answer by. Null where the API has no key: none can be given"),
+]
 
 
 class _Request(BaseModel):
@@ -69,15 +73,14 @@ class FreshCampaign(_Request):
 class Feedback(_Request):
     """What somebody thought of one recommended keyword or one similar campaign of an answer."""
 
-    answer_id: str = Field(pattern=r"^[A-Za-z0-9-]{8,64}$", description="`answer_id` of the answer")
-    model_version: str = Field(pattern=r"^[0-9a-f]{6,64}$", description="`model_version` of the answer")
-    variant: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$", description="`variant` of the answer, where it has one"
+    answer_id: str = Field(
+        min_length=1,
+        max_length=4_096,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="`answer_id` of the answer, as it came, with the key that asked; good for 7 days",
     )
-    campaign_id: CampaignId | None = Field(None, description="the campaign that was asked about, if it is a known one")
     kind: Literal["keyword", "neighbour"]
-    item: Printable = Field(description="the recommended keyword, or the similar campaign's id")
-    rank: int | None = Field(None, ge=1, le=MAX_K, description="its place in the answer, from 1")
+    item: Printable = Field(description="the recommended keyword, or the similar campaign's id, as the answer has it")
     verdict: Literal["accepted", "rejected"]
     by: Annotated[str, Field(min_length=1, max_length=256, pattern=PRINTABLE)] = Field(description="who says so")
 
@@ -160,7 +163,7 @@ class KnownCampaign(_Answer):
 class SimilarCampaigns(_Answer):
     """The campaigns most similar to a known one, the most similar first."""
 
-    answer_id: str
+    answer_id: AnswerId
     model_version: str
     campaign_id: str
     considered: int = Field(ge=0, description="published neighbours, before filters and k")
@@ -170,7 +173,7 @@ class SimilarCampaigns(_Answer):
 class Recommendations(_Answer):
     """Recommended keywords of a known campaign, the best first."""
 
-    answer_id: str
+    answer_id: AnswerId
     model_version: str
     campaign_id: str
     recommendations: list[RecommendedKeyword]
@@ -188,7 +191,7 @@ class FreshAnswer(_Answer):
 
     model_config = ConfigDict(extra="ignore")
 
-    answer_id: str
+    answer_id: AnswerId
     model_version: str
     variant: str | None = Field(description="the endpoint's production variant that answered")
     campaign_id: str | None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from topic_model.errors import SettingsError
 
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+_SECRET = re.compile(r"[A-Za-z0-9/_+=.@:-]{1,2048}")  # a name, or an ARN
 _ENDPOINT = re.compile(r"[A-Za-z0-9](-?[A-Za-z0-9]){0,62}")
 
 
@@ -26,6 +27,10 @@ class ApiSettings:
     """After which the version that is read is looked up again: a new one is seen this much later at most."""
     key_seconds: float = 30.0
     """After which an API key is looked up again: a revoked one is refused this much later at most."""
+    stale_seconds: float = 300.0
+    """For which the last version, and what is known of a key, are believed while the tables are silent."""
+    answer_key_secret: str | None = None
+    """Name or ARN of the secret in Secrets Manager that answer ids are signed with; without it no feedback is taken."""
     cache_bytes: int = 256 << 20
     """Of rows and search documents in memory."""
 
@@ -44,6 +49,11 @@ class ApiSettings:
             feedback_days=int(_number(environment, "FEEDBACK_DAYS", 0, 3_650)),
             version_seconds=_number(environment, "VERSION_SECONDS", 2, 300),
             key_seconds=_number(environment, "KEY_SECONDS", 30, 300),
+            stale_seconds=_number(environment, "STALE_SECONDS", 300, 3_600),
+            # May be missing: lookups are answered without it.
+            answer_key_secret=_name(environment, "ANSWER_KEY_SECRET", _SECRET)
+            if "ANSWER_KEY_SECRET" in environment
+            else None,
             cache_bytes=int(_number(environment, "CACHE_MB", 256, 8_192)) << 20,
         )
 

@@ -1,14 +1,14 @@
 """Reading the lookup table: the version that is current, its rows and its documents.
 
 A version's rows and documents never change once the pointer names it, so they are kept in memory for as long as there
-is room; only the pointer is read again, every ``version_seconds``. That a campaign has no row is as unchanging.
+is room; only the pointer is read again, every ``version_seconds``. That a campaign has no row is as unchanging. While
+the table is silent, the last version that was read stays the current one for ``stale_seconds``.
 """
 
 from __future__ import annotations
 
 import gzip
 import re
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +18,7 @@ from lookup_api.cache import BoundedCache
 from lookup_api.calls import AwsCalls
 from lookup_api.keys import Principal
 from lookup_api.problems import unavailable, unknown_campaign
+from lookup_api.renewed import STALE_SECONDS, Renewed
 from topic_model.published import POINTER, document_key
 
 MAX_ID_LENGTH = 256
@@ -31,33 +32,30 @@ _ABSENT = b""
 class LookupTable:
     """The lookup table, as one version at a time."""
 
-    def __init__(self, calls: AwsCalls, table: str, *, version_seconds: float, cache_bytes: int) -> None:
-        self._calls, self._table, self._seconds = calls, table, version_seconds
+    def __init__(
+        self,
+        calls: AwsCalls,
+        table: str,
+        *,
+        version_seconds: float,
+        cache_bytes: int,
+        stale_seconds: float = STALE_SECONDS,
+    ) -> None:
+        self._calls, self._table = calls, table
         self._rows: BoundedCache[bytes] = BoundedCache(cache_bytes)
         self._documents: BoundedCache[Any] = BoundedCache(cache_bytes)
-        self._version: tuple[float, str] | None = None
-        self._renewing = False
+        self._version = Renewed(calls, self.read_version, version_seconds, stale_seconds=stale_seconds)
 
     async def version(self) -> str:
         """The version to read.
 
         Raises:
-            Problem: 503, where nothing is published or the table is silent.
+            Problem: 503, where nothing is published, or the table is silent for too long.
         """
-        known = self._version
-        # Absolute: a clock that was set back must not keep a version for hours.
-        age = float("inf") if known is None else abs(time.time() - known[0])
-        if age >= self._seconds:
-            # Of several requests that find it too old each asks: a small item, and nobody waits for another.
-            await self._calls.table(self._renew)
-            known = self._version
-        elif age >= self._seconds / 2 and not self._renewing:
-            # In time, and beside the requests, so that under steady traffic none of them waits for it.
-            self._renewing = True
-            self._calls.later(self._renew)
-        if known is None:
+        version = await self._version.value()
+        if version is None:
             raise unavailable("no lookups are published yet", UNPUBLISHED_RETRY_SECONDS)
-        return known[1]
+        return version
 
     async def row(self, campaign_id: str, principal: Principal) -> dict[str, Any]:
         """The row of a campaign that the principal may see.
@@ -111,15 +109,6 @@ class LookupTable:
         """A document's JSON, or None where the version has none; for a thread."""
         packed = self._get(document_key(name), version).get("packed", {}).get("B")
         return None if packed is None else gzip.decompress(packed)
-
-    def _renew(self) -> None:
-        """Read the pointer; for a thread."""
-        began = time.time()
-        try:
-            version = self.read_version()
-            self._version = None if version is None else (began, version)
-        finally:
-            self._renewing = False
 
     def _read_row(self, campaign_id: str, version: str) -> bytes:
         document: str | None = self._get(campaign_id, version).get("document", {}).get("S")

@@ -63,9 +63,11 @@ def api(
 
 def _settings() -> ApiSettings:
     from lookup_api.settings import ApiSettings
+    from topic_model_cli.gateway_plans import ANSWER_KEY
     from topic_model_cli.stack import ENDPOINT_NAME, LOOKUP_TABLE, PREFIX
 
-    return ApiSettings(LOOKUP_TABLE, f"{PREFIX}-clients", f"{PREFIX}-feedback", ENDPOINT_NAME)
+    tables = LOOKUP_TABLE, f"{PREFIX}-clients", f"{PREFIX}-feedback"
+    return ApiSettings(*tables, ENDPOINT_NAME, answer_key_secret=ANSWER_KEY)
 
 
 def _listener(port: int) -> socket.socket:
@@ -84,10 +86,12 @@ def _keys(config: LocalConfig, settings: ApiSettings, clients: list[str]) -> Ite
     """Keys for an administrator and for clients, by whose they are; taken back at the end."""
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from lookup_api.answer_key import ensure_answer_key
     from lookup_api.tables import ensure_tables, put_key, remove_key
 
     dynamodb, table = config.client("dynamodb"), settings.clients_table
     ensure_tables(dynamodb, table, settings.feedback_table)
+    ensure_answer_key(config.client("secretsmanager"), str(settings.answer_key_secret))
     keys = {"all campaigns": secrets.token_urlsafe(18)}
     until = int(time.time()) + _KEYS_LAST_SECONDS
     put_key(dynamodb, table, keys["all campaigns"], None, expires_at=until)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 NAME = f"{PREFIX}-lookup-api"
 STAGE = "local"
 CLIENTS_TABLE = f"{PREFIX}-clients"
+ANSWER_KEY = f"{PREFIX}-answer-key"
+"""The secret that answer ids are signed with; it is drawn at the first start and stays."""
 MOST_ITEMS = 500  # of one page of API Gateway's lists
 
 

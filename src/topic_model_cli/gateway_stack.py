@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topic_model_cli.gateway_plans import (
+    ANSWER_KEY,
     CLIENTS_TABLE,
     MOST_ITEMS,
     NAME,
@@ -70,9 +71,11 @@ class LookupGateway:
 
 def ensure_gateway(config: LocalConfig, clients: list[str], limits: Limits) -> LookupGateway:
     """Tables, function, API, stage, plans and keys; ``clients`` get a key each, and the analysts one for all."""
+    from lookup_api.answer_key import ensure_answer_key
     from lookup_api.tables import ensure_tables
 
     ensure_tables(config.client("dynamodb"), CLIENTS_TABLE, FEEDBACK_TABLE)
+    ensure_answer_key(config.client("secretsmanager"), ANSWER_KEY)
     function_arn = _ensure_function(config)
     api_id = _ensure_api(config, function_arn)
     _ensure_stage(config, api_id, limits)
@@ -127,6 +130,7 @@ def _ensure_function(config: LocalConfig) -> str:
                 "CLIENTS_TABLE": CLIENTS_TABLE,
                 "FEEDBACK_TABLE": FEEDBACK_TABLE,
                 "ENDPOINT_NAME": ENDPOINT_NAME,
+                "ANSWER_KEY_SECRET": ANSWER_KEY,
             }
         },
     }

@@ -28,7 +28,7 @@ REQUIREMENTS = Path("requirements/lookup-api.txt")
 MAX_UNPACKED_BYTES = 250 << 20
 """Lambda's limit on a function's files, unpacked."""
 
-_SERVICES = frozenset({"dynamodb", "sagemaker-runtime"})
+_SERVICES = frozenset({"dynamodb", "sagemaker-runtime", "secretsmanager"})
 _SHARED_MODULES = ("__init__.py", "errors.py", "published.py")
 _OF_AN_INSTALLATION = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 _TASK_FOLDER = "/var/task"  # where Lambda unpacks the zip; what tracebacks name

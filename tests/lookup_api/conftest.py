@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 
 from local_aws.config import LocalConfig
+from lookup_api.answer_key import ensure_answer_key
 from lookup_api.app import create_app
 from lookup_api.settings import ApiSettings
 from lookup_api.tables import ensure_tables, put_key
@@ -26,10 +27,22 @@ from workflow_functions import aws as function_clients
 from workflow_functions import publish_lookups
 
 LOOKUPS, CLIENTS, FEEDBACK, ENDPOINT, BUCKET = "lookups", "clients", "feedback", "campaigns", "models"
-SETTINGS = ApiSettings(LOOKUPS, CLIENTS, FEEDBACK, ENDPOINT, version_seconds=0.0, key_seconds=0.0)
+ANSWER_KEY = "answer-key"
+SETTINGS = ApiSettings(
+    LOOKUPS,
+    CLIENTS,
+    FEEDBACK,
+    ENDPOINT,
+    version_seconds=0,
+    key_seconds=0,
+    stale_seconds=0,
+    answer_key_secret=ANSWER_KEY,
+)
 ADMIN, KEYS = "admin-key-of-tests", {"client-0": "key-of-client-0", "client-1": "key-of-client-1"}
 HTML = Campaign("html", "client-0", "google_ads", "<script>alert(1)</script>", (Keyword("espresso <b>grinder</b>"),))
 SLASHED = Campaign("brand/search 50%+é", "client-0", "google_ads", "=HYPERLINK(1)", (Keyword("espresso latte"),))
+# Its id, decoded too early, is the path of another campaign's neighbours.
+BELOW = Campaign("html/similar", "client-0", "google_ads", "below another", (Keyword("latte grinder"),))
 
 
 @dataclass
@@ -88,6 +101,7 @@ def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalConfig]
             ],
         )
         ensure_tables(dynamodb, CLIENTS, FEEDBACK)
+        ensure_answer_key(config.client("secretsmanager"), ANSWER_KEY)
         put_key(dynamodb, CLIENTS, ADMIN, None)
         for client_id, key in KEYS.items():
             put_key(dynamodb, CLIENTS, key, client_id)
@@ -100,7 +114,7 @@ def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalConfig]
 def published(local_aws: LocalConfig, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The version of lookups that were built, published and deployed by the real functions."""
     folder = tmp_path_factory.mktemp("built")
-    chain = run_chain(folder, [*themed_campaigns(80), HTML, SLASHED], num_topics=5)
+    chain = run_chain(folder, [*themed_campaigns(80), HTML, SLASHED, BELOW], num_topics=5)
     version = chain.lookups.write(folder / "lookups", folder / "model-archive")
     publish(local_aws, folder / "lookups", "first")
     s3, sagemaker = local_aws.client("s3"), local_aws.client("sagemaker")

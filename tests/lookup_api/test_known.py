@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.lookup_api.conftest import HTML, KEYS, SLASHED, Server
+from tests.lookup_api.conftest import BELOW, HTML, KEYS, SLASHED, Server
 
 
 def test_a_known_campaign_is_its_row(api: Server) -> None:
@@ -18,11 +18,19 @@ def test_a_known_campaign_is_its_row(api: Server) -> None:
 
 
 def test_ids_may_have_any_printable_character(api: Server) -> None:
-    """Slashes, spaces, percent signs and accents, encoded as URLs have them, in every operation."""
-    for encoded in (quote(SLASHED.campaign_id, safe=""), quote(SLASHED.campaign_id)):
-        assert api.get(f"/v1/campaigns/{encoded}")["name"] == SLASHED.name
-        assert api.get(f"/v1/campaigns/{encoded}/similar")["campaign_id"] == SLASHED.campaign_id
-        assert api.get(f"/v1/campaigns/{encoded}/recommendations")["campaign_id"] == SLASHED.campaign_id
+    """Slashes, spaces, percent signs and accents, encoded as parts of a path are, in every operation."""
+    for campaign in (SLASHED, BELOW, HTML):
+        encoded = quote(campaign.campaign_id, safe="")
+        assert api.get(f"/v1/campaigns/{encoded}")["name"] == campaign.name
+        assert api.get(f"/v1/campaigns/{encoded}/similar")["campaign_id"] == campaign.campaign_id
+        assert api.get(f"/v1/campaigns/{encoded}/recommendations")["campaign_id"] == campaign.campaign_id
+    assert api.get("/v1/campaigns/html/similar")["campaign_id"] == HTML.campaign_id
+
+
+def test_a_bare_slash_in_an_id_is_told(api: Server) -> None:
+    """As behind API Gateway a slash separates parts of a path; the problem says how one is written."""
+    response = api.request("GET", f"/v1/campaigns/{quote(SLASHED.campaign_id)}")
+    assert response.status_code == 404 and "%2F" in response.json()["detail"]
 
 
 def test_names_are_untouched(api: Server) -> None:

@@ -64,7 +64,9 @@ def test_real_answers_are_as_documented(document: dict[str, Any], api: Server) -
     """Every operation's answers, of both kinds of key, and its problems, by their schemas to the last field."""
     campaigns = [quote(campaign_id, safe="") for campaign_id in api.rows()]
     known, answered = "/v1/campaigns/{campaign_id}", set()
-    feedback = {**EXAMPLES["Feedback"], "model_version": api.version}
+    recommended = api.get("/v1/campaigns/coffee-0001/recommendations")
+    item = recommended["recommendations"][0]["keyword"]
+    feedback = {**EXAMPLES["Feedback"], "answer_id": recommended["answer_id"], "item": item}
     asked: list[tuple[str, str, str, Any]] = [
         *(("get", f"{known}{below}?explain=true", campaign, None) for campaign in campaigns for below in ("/similar",)),
         *(
@@ -129,7 +131,7 @@ def test_every_route_of_the_application_is_behind_the_gateway(document: dict[str
     """The page's too, which the document of the API leaves out."""
     routers = [routes, page_files]
     paths = {str(getattr(route, "path", "")) for module in routers for route in module.router.routes}
-    assert {re.sub(r"\{(\w+):path\}", r"{\1}", path) for path in paths} <= gateway_document(document)["paths"].keys()
+    assert {re.sub(r"\{(\w+):\w+\}", r"{\1}", path) for path in paths} <= gateway_document(document)["paths"].keys()
 
 
 def test_the_functions_arn_is_put_into_the_gateways_document(document: dict[str, Any]) -> None:

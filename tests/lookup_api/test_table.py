@@ -49,7 +49,7 @@ def test_a_new_version_is_read_when_the_old_one_is_too_old(
 ) -> None:
     """For version_seconds what was read is believed, without a call; then the pointer decides."""
     now = [1_000_000.0]
-    monkeypatch.setattr("lookup_api.table.time.time", lambda: now[0])
+    monkeypatch.setattr("lookup_api.renewed.time.time", lambda: now[0])
     calls = AwsCalls()
     reader = LookupTable(calls, table, version_seconds=2, cache_bytes=1 << 20)
 
@@ -79,7 +79,7 @@ def test_under_steady_traffic_nobody_waits_for_the_pointer(
 ) -> None:
     """When half of its time is over the version is renewed beside the requests, once for all of them."""
     now = [1_000_000.0]
-    monkeypatch.setattr("lookup_api.table.time.time", lambda: now[0])
+    monkeypatch.setattr("lookup_api.renewed.time.time", lambda: now[0])
     calls = AwsCalls()
     reader = LookupTable(calls, table, version_seconds=2, cache_bytes=1 << 20)
     point(local_aws, table, "aaaaaa")
@@ -87,8 +87,8 @@ def test_under_steady_traffic_nobody_waits_for_the_pointer(
     async def steps() -> None:
         assert await reader.version() == "aaaaaa"
         point(local_aws, table, "bbbbbb")
-        read, reads = reader.read_version, []
-        monkeypatch.setattr(reader, "read_version", lambda: reads.append(1) or read())
+        begin, reads = calls.begin, []
+        monkeypatch.setattr(calls, "begin", lambda function: reads.append(1) or begin(function))
         now[0] += 1.5
         assert await reader.version() == "aaaaaa"
         while await reader.version() != "bbbbbb":

@@ -89,7 +89,7 @@ def test_the_zip_holds_what_is_used_and_no_more(archive: Path) -> None:
     with zipfile.ZipFile(archive) as opened:
         names = set(opened.namelist())
         services = {Path(name).parts[2] for name in names if re.match(r"botocore/data/[^/]+/", name)}
-        assert services == {"dynamodb", "sagemaker-runtime"}
+        assert services == {"dynamodb", "sagemaker-runtime", "secretsmanager"}
         modules = {name for name in names if name.endswith(".py")}
         assert len({name for name in names if name.endswith(".pyc")}) == len(modules)
         assert not any(name.startswith(("bin/", "numpy/", "workflow_functions/")) for name in names)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from local_aws.config import LocalConfig
+from lookup_api.answer_ids import Judged
 from lookup_api.app import bare_app
 from lookup_api.calls import AwsCalls
 from lookup_api.endpoint import Endpoint
@@ -267,12 +268,11 @@ def test_the_tables_and_the_role_are_what_the_code_uses(
         assert principal == Principal("client-1")
         table = LookupTable(calls, settings.lookup_table, version_seconds=1, cache_bytes=1 << 20)
         assert await table.row("c-1", principal) == row
-        feedback = Feedback(
-            answer_id="answer-1", model_version=version, kind="keyword", item="latte", verdict="accepted", by="ann"
-        )
+        feedback = Feedback(answer_id="answer-1", kind="keyword", item="latte", verdict="accepted", by="ann")
+        judged = Judged("0" * 32, "request-1", version, None, None, 1)
         store = FeedbackStore(calls, settings.feedback_table, settings.feedback_days)
-        feedback_id, stored = await store.put(feedback, principal)
-        assert (stored, await store.put(feedback, principal)) == ("created", (feedback_id, "unchanged"))
+        feedback_id, stored = await store.put(feedback, judged, principal)
+        assert (stored, await store.put(feedback, judged, principal)) == ("created", (feedback_id, "unchanged"))
         with pytest.raises(Problem, match="the model that serves failed"):  # moto's is none
             await Endpoint(calls, settings.endpoint_name).ask({"keywords": ["latte"]}, principal, None)
 

@@ -3,7 +3,7 @@
 const BASE = new URL("v1/", document.baseURI);
 const PATIENCE_MILLISECONDS = 40_000;
 
-/** Why a call has no answer. `kind`: key, missing, terms, busy, quota, offline, refused or failed. */
+/** Why a call has no answer. `kind`: key, missing, terms, stale, busy, quota, offline, refused or failed. */
 export class ApiError extends Error {
   constructor(kind, message, { retrySeconds = null, unknownTerms = [], requestId = null } = {}) {
     super(message);
@@ -69,7 +69,9 @@ function failure(response, problem) {
   switch (response.status) {
     case 403: return new ApiError("key", "The API knows no such key.", more);
     case 404: return new ApiError("missing", detail || "There is no such thing.", more);
-    case 422: return new ApiError("terms", detail || "The model knows none of these words.", more);
+    // Of feedback: the answer is too old, or another key's.
+    case 422: if (code !== "no-known-terms") return new ApiError("stale", detail, more);
+      return new ApiError("terms", detail || "The model knows none of these words.", more);
     case 429:
       if (code === "quota-exceeded") return new ApiError("quota", "This key’s quota is used up; it is renewed with the next period.", more);
       return new ApiError("busy", "Too many requests with this key.", { ...more, retrySeconds: more.retrySeconds ?? 2 });

@@ -91,7 +91,7 @@ function ownKeywords(campaign) {
 
 function similarList(answer, subject) {
   if (!answer.similar.length) return element("p", { class: "empty" }, "No campaign that this key sees is similar enough.");
-  const cards = answer.similar.map((campaign, place) => {
+  const cards = answer.similar.map((campaign) => {
     const meta = [campaign.channel, campaign.client_id && `client ${campaign.client_id}`];
     return element("li", { class: "card" },
       element("div", { class: "head" },
@@ -105,7 +105,7 @@ function similarList(answer, subject) {
       chips("Topics in both", campaign.shared_topics.map((topic) => topic.terms.slice(0, 3).join(", "))),
       campaign.explanation ? explanation(campaign.explanation, campaign.similarity) : null,
       verdictButtons(
-        { subject, kind: "neighbour", item: campaign.campaign_id, rank: place + 1, name: title(campaign), answer },
+        { subject, kind: "neighbour", item: campaign.campaign_id, name: title(campaign), answer },
         { accepted: "Similar", rejected: "Not similar" }));
   });
   const list = element("ol", { class: "neighbours" }, cards.slice(0, FIRST_SHOWN));
@@ -145,11 +145,11 @@ function recommendations(answer, subject, campaign) {
   const keywords = found.map((one) => one.keyword);
   const accepted = () => keywords.filter((keyword) => verdictOf(subject, "keyword", keyword) === "accepted");
   const download = downloads(campaign, keywords, accepted);
-  const rows = found.map((one, place) => {
+  const rows = found.map((one) => {
     const row = element("tr");
     const mark = () => { row.className = verdictOf(subject, "keyword", one.keyword) ?? ""; };
     const buttons = verdictButtons(
-      { subject, kind: "keyword", item: one.keyword, rank: place + 1, name: one.keyword, answer },
+      { subject, kind: "keyword", item: one.keyword, name: one.keyword, answer },
       { accepted: "Accept", rejected: "Reject" }, () => { mark(); download.renew(); });
     row.append(
       element("th", { scope: "row" }, one.keyword),

@@ -22,13 +22,16 @@ function remember(subject, kind, item, verdict) {
   session.set(STORE, JSON.stringify([...verdicts]));
 }
 
+/** The address says what was asked, so loading the page again asks it again. */
+const askAgain = () => element("button", { type: "button", on: { click: () => location.reload() } }, "Ask again");
+
 /**
  * Two buttons, of which the pressed one is the verdict.
- * @param about {subject, kind, item, rank, answer}: `subject` names the campaign, `answer` is what is judged
+ * @param about {subject, kind, item, name, answer}: `subject` names the campaign, `answer` is what is judged
  * @param words {accept, reject}: what the buttons say
  * @param changed called when the verdict is another
  */
-export function verdictButtons({ subject, kind, item, rank, name, answer }, words, changed = () => {}) {
+export function verdictButtons({ subject, kind, item, name, answer }, words, changed = () => {}) {
   const fault = element("p", { class: "fault", role: "alert", hidden: true });
   const buttons = Object.entries(words).map(([verdict, word]) =>
     element("button", { type: "button", class: `verdict ${verdict}`, "aria-label": `${word}: ${name}`, on: { click: () => give(verdict, word) } }, word));
@@ -46,19 +49,19 @@ export function verdictButtons({ subject, kind, item, rank, name, answer }, word
       document.dispatchEvent(new CustomEvent("name-needed"));
       return;
     }
+    if (!answer.answer_id) {
+      fault.textContent = "Not kept. The API takes no verdicts now.";
+      fault.hidden = false;
+      return;
+    }
     if (verdictOf(subject, kind, item) === verdict || buttons[0].getAttribute("aria-disabled")) return;
     buttons.forEach((button) => button.setAttribute("aria-disabled", "true"));
     try {
-      await post("feedback", {
-        answer_id: answer.answer_id, model_version: answer.model_version, kind, item, verdict, by,
-        ...(rank <= 100 ? { rank } : {}),
-        ...(answer.variant ? { variant: answer.variant } : {}),
-        ...(answer.campaign_id ? { campaign_id: answer.campaign_id } : {}),
-      });
+      await post("feedback", { answer_id: answer.answer_id, kind, item, verdict, by });
       remember(subject, kind, item, verdict);
       say(`${word}: ${name}. Kept.`);
     } catch (error) {
-      fault.textContent = `Not kept. ${error.message} Press again to repeat.`;
+      fault.replaceChildren(`Not kept. ${error.message} `, ...(error.kind === "stale" ? [askAgain()] : ["Press again to repeat."]));
       fault.hidden = false;
       if (error.kind === "key") document.dispatchEvent(new CustomEvent("key-refused"));
     }
