@@ -12,7 +12,7 @@ import botocore.session
 from botocore.exceptions import UnknownServiceError
 
 from pipelines.states import Definition, all_states, expressions, intrinsics_in, paths_in
-from pipelines.substitutions import SUBSTITUTIONS
+from pipelines.substitutions import SUBSTITUTIONS, VPC_SUBSTITUTIONS
 
 _RESOURCE = re.compile(
     r"arn:aws:states:::(?P<sdk>aws-sdk:)?(?P<service>[\w-]+):(?P<action>\w+)(?:\.(?P<pattern>[\w:]+))?"
@@ -318,7 +318,8 @@ def _check_name(state: str, expression: str, limit: int, *, dynamic: bool) -> It
 def check_substitutions(definition: Definition, text: str, substitutions: tuple[str, ...] = SUBSTITUTIONS) -> list[str]:
     """The definition uses the stack's names and no others."""
     used = set(re.findall(r"\$\{([^}]*)\}", text))
-    findings = [f"${{{name}}} is no name that a stack gives" for name in sorted(used - set(substitutions))]
+    known = {*substitutions, *VPC_SUBSTITUTIONS}
+    findings = [f"${{{name}}} is no name that a stack gives" for name in sorted(used - known)]
     findings += [f"${{{name}}} is given by the stack and not used" for name in sorted(set(substitutions) - used)]
     account = re.compile(r"arn:aws:[\w-]+:[\w-]*:\d{12}:")
     literal = [name for name, state in all_states(definition) if account.search(str(state))]

@@ -14,9 +14,10 @@ from pipelines.deployment_alarms import VARIANT_NAME, alarm_names, alarm_tasks
 from pipelines.deployment_outcome import ENDPOINT_LOGS, SAGEMAKER, retire, watch
 from pipelines.deployment_probes import NO_MODEL_BEFORE, not_judged
 from pipelines.failures import any_failure_retries, failure_cause, guard, record_failure, retry
-from pipelines.jobs import job_name
+from pipelines.jobs import ENCRYPTED, job_name
 from pipelines.sdk import ChoiceRule, Fail, Pass, Task, graph, steps
 from pipelines.settings import PipelineSettings
+from pipelines.substitutions import STACK_TAGS
 
 _NO_LOGS = "no logs; the call to AWS failed"
 CAPTURE_PREFIX = "capture"
@@ -41,7 +42,7 @@ def build_deploy_workflow(settings: PipelineSettings) -> dict[str, Any]:
     if settings.deployment.keep_instance_count:
         retained["ExcludeRetainedVariantProperties"] = [{"VariantPropertyType": "DataCaptureConfig"}]
     update = _change("UpdateEndpoint", retained | {"DeploymentConfig": _deployment_config(settings)}, serves, failure)
-    create = _change("CreateEndpoint", {}, serves, failure)
+    create = _change("CreateEndpoint", {"Tags": STACK_TAGS}, serves, failure)
 
     names = Pass("NameAlarms", parameters=alarm_names(), result_path="$.alarms")
     alarms = [guard(task, logs=_NO_LOGS, then=failure) for task in alarm_tasks(settings.deployment.alarms)]
@@ -68,6 +69,7 @@ def _create_config(settings: PipelineSettings) -> Any:
         "DestinationS3Uri": f"s3://${{Bucket}}/{CAPTURE_PREFIX}",
         "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
         "CaptureContentTypeHeader": {"JsonContentTypes": JSON_TYPES},
+        **ENCRYPTED,
     }
     return Task(
         "CreateEndpointConfig",
@@ -84,7 +86,7 @@ def _create_config(settings: PipelineSettings) -> Any:
                 }
             ],
             "DataCaptureConfig": capture,
-            "Tags": [{"Key": ENDPOINT_TAG, "Value": "${EndpointName}"}],
+            "Tags": [{"Key": ENDPOINT_TAG, "Value": "${EndpointName}"}, *STACK_TAGS],
         },
         # The answer has the ARN alone: arn:…:endpoint-config/<name>.
         result_selector={"name": "States.ArrayGetItem(States.StringSplit($.EndpointConfigArn, '/'), 1)"},

@@ -28,6 +28,7 @@ from pipelines.sdk import (
     TuningTask,
 )
 from pipelines.settings import JobSettings, PipelineSettings
+from pipelines.substitutions import STACK_TAGS
 from topic_model.settings import StrictSettings
 
 STARTING_SECONDS = 900
@@ -41,6 +42,12 @@ METRICS = [
     for name in ("train_bound", "held_out_bound", "c_npmi", "topic_diversity")
 ]
 """What SageMaker reads from the lines that training prints after every pass and at the end."""
+
+ENCRYPTED = {"KmsKeyId": "${KeyArn}"}
+"""Of what a job writes: without it SageMaker encrypts with S3's own key, whatever the bucket's is."""
+
+_VPC_IDS = {"SecurityGroupIds": "SecurityGroupIds", "Subnets": "SubnetIds"}
+"""SageMaker's field, to the stack's name for it."""
 
 _LOGS = {
     "processing": "/aws/sagemaker/ProcessingJobs",
@@ -150,7 +157,13 @@ def train(settings: PipelineSettings) -> Any:
         data={"corpus": _corpus_channel()},
         # The SDK turns hyperparameters into text one by one; these are an object of strings already. It also drops
         # the estimator's network isolation.
-        parameters={"HyperParameters": "$.settings.hyperparameters", "EnableNetworkIsolation": True},
+        parameters={
+            "HyperParameters": "$.settings.hyperparameters",
+            "EnableNetworkIsolation": True,
+            "OutputDataConfig": ENCRYPTED,
+            "Tags": STACK_TAGS,
+            **vpc_config(settings),
+        },
         result_selector={"job": "$.TrainingJobName", "model": "$.ModelArtifacts.S3ModelArtifacts"},
         result_path="$.training",
         timeout_seconds=longest + STARTING_SECONDS,
@@ -180,7 +193,14 @@ def tune(settings: PipelineSettings) -> Any:
         tuner,
         job_name("tune"),
         {"corpus": _corpus_channel()},
-        parameters={"TrainingJobDefinition": {"EnableNetworkIsolation": True}},
+        parameters={
+            "TrainingJobDefinition": {
+                "EnableNetworkIsolation": True,
+                "OutputDataConfig": ENCRYPTED,
+                **vpc_config(settings),
+            },
+            "Tags": STACK_TAGS,
+        },
         result_selector={
             "job": "$.HyperParameterTuningJobName",
             "best": "$.BestTrainingJob.TunedHyperParameters",
@@ -214,6 +234,8 @@ def score_campaigns(settings: PipelineSettings) -> Any:
         folder("$.plan.uris.scoring"),
         content_type="application/jsonlines",
         split_type="Line",
+        # It runs where its model does.
+        parameters={"TransformOutput": ENCRYPTED, "Tags": STACK_TAGS},
         result_selector={"job": "$.TransformJobName"},
         result_path="$.scoring",
         timeout_seconds=job.max_runtime_seconds + STARTING_SECONDS,
@@ -221,7 +243,7 @@ def score_campaigns(settings: PipelineSettings) -> Any:
     )
 
 
-def create_model(state: str, step: str, *, model_data: str, result_path: str) -> Any:
+def create_model(settings: PipelineSettings, state: str, step: str, *, model_data: str, result_path: str) -> Any:
     """A SageMaker model around an artifact; puts ``{"name"}`` at ``result_path``."""
     model = Model(
         image_uri="${ImageUri}", model_data=model_data, role="${JobRoleArn}", sagemaker_session=OfflineSession()
@@ -230,7 +252,7 @@ def create_model(state: str, step: str, *, model_data: str, result_path: str) ->
         state,
         model,
         job_name(step),
-        parameters={"EnableNetworkIsolation": True},
+        parameters={"EnableNetworkIsolation": True, "Tags": STACK_TAGS, **vpc_config(settings)},
         # The answer has the ARN alone: arn:…:model/<name>.
         result_selector={"name": "States.ArrayGetItem(States.StringSplit($.ModelArn, '/'), 1)"},
         result_path=result_path,
@@ -275,12 +297,25 @@ def _processing(
             ProcessingOutput(output_name=name, source=f"/opt/ml/processing/output/{name}", destination=uri)
             for name, uri in outputs.items()
         ],
-        parameters={"AppSpecification": {"ContainerArguments": _words(words)}},
+        parameters={
+            "AppSpecification": {"ContainerArguments": _words(words)},
+            "NetworkConfig": vpc_config(settings),
+            "ProcessingOutputConfig": ENCRYPTED,
+            "Tags": STACK_TAGS,
+        },
         result_selector={"job": "$.ProcessingJobName"},
         result_path=result_path,
         timeout_seconds=job.max_runtime_seconds + STARTING_SECONDS,
         retry=job_retries(settings),
     )
+
+
+def vpc_config(settings: PipelineSettings) -> dict[str, Any]:
+    """``VpcConfig`` where the settings ask for it: the stack gives ids in one text, which Step Functions splits."""
+    if not settings.network.vpc:
+        return {}
+    ids = {name: f"States.StringSplit('${{{given}}}', ',')" for name, given in _VPC_IDS.items()}
+    return {"VpcConfig": ids}
 
 
 def _words(words: list[str]) -> list[str] | str:

@@ -107,6 +107,12 @@ class WorkflowSettings(StrictSettings):
     timeout_seconds: Seconds = 259_200
 
 
+class NetworkSettings(StrictSettings):
+    """Settings of the network that jobs and endpoint are in."""
+
+    vpc: bool = False
+
+
 class PipelineSettings(StrictSettings):
     """Everything that ``pipelines/settings.yaml`` may say."""
 
@@ -119,6 +125,7 @@ class PipelineSettings(StrictSettings):
     jobs: JobsSettings = _defaults_of(JobsSettings)
     tuning: TuningSettings = _defaults_of(TuningSettings)
     deployment: DeploymentSettings = _defaults_of(DeploymentSettings)
+    network: NetworkSettings = _defaults_of(NetworkSettings)
     workflow: WorkflowSettings = _defaults_of(WorkflowSettings)
 
     @model_validator(mode="before")

@@ -15,11 +15,13 @@ SUBSTITUTIONS = (
     "EndpointName",
     "ImageUri",
     "JobRoleArn",
+    "KeyArn",
     "LookupTableName",
     "NotificationTopicArn",
     "PublishLookupsFunctionArn",
     "ReadEvaluationFunctionArn",
     "SmokeTestFunctionArn",
+    "StackName",
     "ValidateRequestFunctionArn",
 )
 """Names that appear as ``${Name}`` in the training definition, as a stack's DefinitionSubstitutions writes them."""
@@ -28,11 +30,19 @@ DEPLOY_SUBSTITUTIONS = (
     "Bucket",
     "EndpointName",
     "ExplainDeploymentFunctionArn",
+    "KeyArn",
     "NotificationTopicArn",
     "RetireModelsFunctionArn",
     "SmokeTestFunctionArn",
+    "StackName",
 )
 """Those of the Deploy definition."""
+
+VPC_SUBSTITUTIONS = ("SecurityGroupIds", "SubnetIds")
+"""Those that a definition has where its jobs run in a VPC: ids, parted by commas."""
+
+STACK_TAGS = [{"Key": "topic-model:stack", "Value": "${StackName}"}]
+"""By which costs are told apart and a stack's budget finds them; ``template.yaml`` gives its resources the same."""
 
 _NAME = re.compile(r"\$\{([A-Za-z0-9]+)\}")
 

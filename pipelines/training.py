@@ -53,7 +53,7 @@ def build_training_workflow(settings: PipelineSettings) -> dict[str, Any]:
     accepted = [
         guarded(
             jobs.create_model(
-                "CreateScoringModel", "scoring", model_data="$.training.model", result_path="$.scoring_model"
+                settings, "CreateScoringModel", "scoring", model_data="$.training.model", result_path="$.scoring_model"
             ),
             "no logs; the call to SageMaker failed",
         ),
@@ -61,6 +61,7 @@ def build_training_workflow(settings: PipelineSettings) -> dict[str, Any]:
         guarded(jobs.build_neighbours(settings), jobs.job_logs("processing", "neighbours")),
         guarded(
             jobs.create_model(
+                settings,
                 "CreateLookupModel",
                 "lookup",
                 model_data="States.Format('{}/model.tar.gz', $.plan.uris.lookup_model)",

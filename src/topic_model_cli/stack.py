@@ -67,12 +67,17 @@ class Stack:
             "ExplainDeploymentFunctionArn": self.function_arns["explain-deployment"],
             "ImageUri": self.image_uri,
             "JobRoleArn": self.job_role_arn,
+            # Nothing is encrypted here; what asks for a key names the one that S3 uses by itself.
+            "KeyArn": ":".join(("arn:aws:kms", *self.topic_arn.split(":")[3:5], "alias/aws/s3")),
             "LookupTableName": self.lookup_table,
             "NotificationTopicArn": self.topic_arn,
             "PublishLookupsFunctionArn": self.function_arns["publish-lookups"],
             "ReadEvaluationFunctionArn": self.function_arns["read-evaluation"],
             "RetireModelsFunctionArn": self.function_arns["retire-models"],
+            "SecurityGroupIds": "sg-00000000",
             "SmokeTestFunctionArn": self.function_arns["smoke-test"],
+            "StackName": PREFIX,
+            "SubnetIds": "subnet-00000000",
             "ValidateRequestFunctionArn": self.function_arns["validate-request"],
         }
 

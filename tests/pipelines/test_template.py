@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.settings import PipelineSettings
 from pipelines.states import all_states
-from pipelines.substitutions import DEPLOY_SUBSTITUTIONS, SUBSTITUTIONS, names_used, substitute
+from pipelines.substitutions import DEPLOY_SUBSTITUTIONS, SUBSTITUTIONS, VPC_SUBSTITUTIONS, names_used, substitute
 from pipelines.workflows import DEPLOY, TRAINING, Workflow
 from topic_model.errors import SettingsError
 from workflow_functions.validate_request import job_prefix
@@ -69,8 +70,22 @@ def test_the_stack_gives_every_name_that_a_definition_uses(
     resources: dict[str, Any], machine: str, workflow: Workflow
 ) -> None:
     """A name that one of them lacks would deploy a definition with ``${Name}`` in it."""
-    given = set(resources[machine]["Properties"]["DefinitionSubstitutions"])
+    given = set(resources[machine]["Properties"]["DefinitionSubstitutions"]) - set(VPC_SUBSTITUTIONS)
     assert given == names_used(rendered(workflow)) == set(workflow.substitutions)
+
+
+@pytest.mark.parametrize("workflow", MACHINES.values(), ids=lambda workflow: workflow.name)
+def test_jobs_in_a_vpc_have_the_stacks_network(resources: dict[str, Any], workflow: Workflow) -> None:
+    """With network.vpc the definition still keeps every rule, and the stack gives the names that it then has."""
+    settings = PipelineSettings.model_validate({"network": {"vpc": True}, "tuning": {"enabled": True}})
+    definition = workflow.build(settings)
+    assert workflow.check(definition) == []
+    in_a_vpc = {name for name, state in all_states(definition) if "VpcConfig" in json.dumps(state)}
+    created = {"Prepare", "Prepare/PrepareChannel", "BuildCorpus", "Tune", "Train", "Evaluate", "BuildNeighbours"}
+    created |= {"CreateScoringModel", "CreateLookupModel"}
+    assert in_a_vpc == (created if workflow is TRAINING else set())  # an endpoint is where its model is
+    machine = next(name for name, one in MACHINES.items() if one is workflow)
+    assert names_used(definition) <= set(resources[machine]["Properties"]["DefinitionSubstitutions"])
 
 
 @pytest.mark.parametrize(("machine", "workflow"), MACHINES.items())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local_aws.config import LocalConfig
-from pipelines.substitutions import DEPLOY_SUBSTITUTIONS, SUBSTITUTIONS
+from pipelines.substitutions import DEPLOY_SUBSTITUTIONS, SUBSTITUTIONS, VPC_SUBSTITUTIONS
 from topic_model_cli.stack import FUNCTIONS, ensure_stack, ensure_state_machine, state_machine_arn
 
 DEFINITION = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
@@ -61,7 +61,7 @@ def test_every_substitution_of_the_definition_has_a_value(moto_aws: LocalConfig,
     """The stack names exactly what the definitions leave open."""
     substitutions = ensure_stack(moto_aws, package=package).substitutions()
 
-    assert set(substitutions) == {*SUBSTITUTIONS, *DEPLOY_SUBSTITUTIONS}
+    assert set(substitutions) == {*SUBSTITUTIONS, *DEPLOY_SUBSTITUTIONS, *VPC_SUBSTITUTIONS}
     assert all(substitutions.values())
 
 
