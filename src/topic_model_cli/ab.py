@@ -147,6 +147,7 @@ def _stack(
     root: Any, on_aws: bool, endpoint: str | None, lookup_table: str | None, feedback_table: str | None
 ) -> Iterator[Names]:
     """The names of the stack, with boto3 told where it is: only ``AWS_ENDPOINT_URL`` and its credentials differ."""
+    import botocore.session
     from botocore.exceptions import BotoCoreError
 
     from local_aws import lifecycle
@@ -157,7 +158,10 @@ def _stack(
     if on_aws and endpoint is None:
         raise AbTestError("--aws needs --endpoint NAME: which endpoint of the account is meant")
     name = endpoint or ENDPOINT_NAME
-    if not on_aws:
+    if on_aws:
+        if not botocore.session.get_session().get_config_variable("region"):
+            raise AbTestError("--aws needs a region: set AWS_DEFAULT_REGION, or AWS_PROFILE to a profile that has one")
+    else:
         os.environ.update(lifecycle.connect(root).environment())
     try:
         yield Names(name, lookup_table or f"{name}-lookups", feedback_table or f"{name}-feedback")

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from topic_model.ab_statistics import Plan
 from topic_model.published import AB_TEST
-from topic_model_cli.ab_models import AbTestError, challenger, lookup_model
+from topic_model_cli.ab_models import AbTestError, challenger, lookup_model, published_version
 from workflow_functions import aws
 from workflow_functions.retire_models import ENDPOINT_TAG
 
@@ -121,6 +121,7 @@ def start(names: Names, plan: Plan, *, model: str | None = None, run: str | None
     if len(before["ProductionVariants"]) != 1:
         raise AbTestError(f"endpoint {names.endpoint} has {len(before['ProductionVariants'])} variants; expected one")
     [serving] = before["ProductionVariants"]
+    published_version(names.lookup_table)  # a table that is not there is found before anything is made
     a = lookup_model(str(serving.get("ModelName")))
     prefix = shown["EndpointConfigName"].partition("-config-")[0]
     b, made = challenger(a, prefix, model, run)
@@ -146,8 +147,8 @@ def start(names: Names, plan: Plan, *, model: str | None = None, run: str | None
         say(f"endpoint {names.endpoint}: {' beside '.join(weights)} …")
         _update(names.endpoint, config)
     except (AbTestError, ClientError):
-        _forget(names)
         _undo(config, b.name if made else None)
+        _forget(names)
         raise
     test = find_test(names.endpoint)
     if test is None:
@@ -210,7 +211,7 @@ def _describe(endpoint: str) -> DescribeEndpointOutputTypeDef:
     except ClientError as error:
         if "ould not find" not in str(error):
             raise
-        raise AbTestError(f"there is no endpoint {endpoint}; deploy a model first") from error
+        raise AbTestError(f"there is no endpoint {endpoint}; deploy a model first (`topic-model run`)") from error
 
 
 def _settled(endpoint: str) -> DescribeEndpointOutputTypeDef:

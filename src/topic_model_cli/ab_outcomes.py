@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -12,7 +13,6 @@ from botocore.exceptions import ClientError
 from lookup_api.feedback import BY_VERSION
 from topic_model.ab_statistics import Arm, Comparison, compare
 from topic_model_cli.ab_endpoint import AbTest, Names, Variant
-from topic_model_cli.ab_models import AbTestError
 from workflow_functions import aws
 
 KINDS = {"keyword": "recommended keywords", "neighbour": "similar campaigns"}
@@ -38,19 +38,21 @@ class Outcomes:
     comparisons: Mapping[str, Comparison]
     outside: int
     """Verdicts on the two models that name no variant of the test: of known campaigns, or of other times."""
+    missing_table: str | None = None
+    """The table of feedback where it is not there: then no verdict is known."""
 
 
 def read_outcomes(names: Names, test: AbTest, now: dt.datetime | None = None) -> Outcomes:
-    """What the two variants have come to so far.
-
-    Raises:
-        AbTestError: there is no table of feedback.
-    """
+    """What the two variants have come to so far; requests and errors without verdicts where feedback has no table."""
     answers: dict[tuple[str, str], dict[Any, list[int]]] = {}
-    outside = 0
+    outside, missing = 0, None
     of_test = {test.a.name, test.b.name}
     for version in dict.fromkeys((test.a.version, test.b.version)):
-        for item in _feedback(names.feedback_table, version, test.started):
+        items = _feedback(names.feedback_table, version, test.started)
+        if items is None:
+            missing = names.feedback_table
+            continue
+        for item in items:
             if item.get("variant") not in of_test or item.get("kind") not in KINDS:
                 outside += 1
                 continue
@@ -64,7 +66,7 @@ def read_outcomes(names: Names, test: AbTest, now: dt.datetime | None = None) ->
     comparisons = {kind: compare(arm(test.a, kind), arm(test.b, kind), test.plan) for kind in KINDS}
     now = now or dt.datetime.now(dt.UTC)
     traffic = {variant.name: _traffic(names.endpoint, variant.name, test.started, now) for variant in (test.a, test.b)}
-    return Outcomes(traffic, comparisons, outside)
+    return Outcomes(traffic, comparisons, outside, missing)
 
 
 def _unit(item: Mapping[str, str]) -> tuple[str, ...]:
@@ -74,9 +76,10 @@ def _unit(item: Mapping[str, str]) -> tuple[str, ...]:
     return (item["answer_id"],)
 
 
-def _feedback(table: str, version: str, since: dt.datetime) -> Iterator[dict[str, str]]:
+def _feedback(table: str, version: str, since: dt.datetime) -> Iterator[dict[str, str]] | None:
+    """The verdicts on a version since a moment; None where there is no table of that name."""
     names = {f"#{number}": name for number, name in enumerate(_READ)}
-    pages = (
+    pages = iter(
         aws.dynamodb()
         .get_paginator("query")
         .paginate(
@@ -92,15 +95,13 @@ def _feedback(table: str, version: str, since: dt.datetime) -> Iterator[dict[str
         )
     )
     try:
-        for page in pages:
-            for item in page["Items"]:
-                yield {name: str(value["S"]) for name, value in item.items() if "S" in value}
+        first = next(pages)
     except ClientError as error:
         if aws.error_code(error) != "ResourceNotFoundException":
             raise
-        raise AbTestError(
-            f"there is no table of feedback {table!r}; on the local AWS `topic-model api` makes it"
-        ) from error
+        return None
+    items = (item for page in chain([first], pages) for item in page["Items"])
+    return ({name: str(value["S"]) for name, value in item.items() if "S" in value} for item in items)
 
 
 def _traffic(endpoint: str, variant: str, since: dt.datetime, now: dt.datetime) -> Traffic:

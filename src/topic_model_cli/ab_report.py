@@ -25,6 +25,12 @@ def show(endpoint: str, test: AbTest, outcomes: Outcomes, console: Console) -> N
     console.print(_verdicts(outcomes))
     for kind, text in _findings(test, outcomes):
         console.print(f"{kind}: {text}", soft_wrap=True)
+    if outcomes.missing_table is not None:
+        console.print(
+            f"there is no table of feedback {outcomes.missing_table!r}, so no verdict is known; on the local AWS "
+            "`topic-model api` makes it, and --feedback-table names another",
+            soft_wrap=True,
+        )
     if outcomes.outside:
         console.print(f"{outcomes.outside:,} verdicts name no variant of the test and are left out (known campaigns)")
 

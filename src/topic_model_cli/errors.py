@@ -18,6 +18,10 @@ class RunNameError(TopicModelError):
     """The name of a run is taken or is not one that Step Functions allows."""
 
 
+class RunOptionError(TopicModelError):
+    """Options of ``topic-model run`` that contradict each other."""
+
+
 class RunFailedError(TopicModelError):
     """The execution ended in another state than SUCCEEDED."""
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from local_aws.config import DEFAULT_ROOT
-from topic_model_cli.errors import RunNameError
+from topic_model_cli.errors import RunNameError, RunOptionError
 from topic_model_cli.local import PortOption, RootOption
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
@@ -34,10 +34,18 @@ def run(
         bool,
         typer.Option(
             "--deploy/--no-deploy",
-            help="Put the model behind the endpoint, if it passes the gates. Either way its lookups are then "
-            "published, which known campaigns are answered from.",
+            help="Put the model behind the endpoint, if it passes the gates.",
         ),
     ] = True,
+    publish: Annotated[
+        bool | None,
+        typer.Option(
+            "--publish/--no-publish",
+            help="With --no-deploy: publish the run's lookups, which known campaigns are answered from. Those of a "
+            "model that is deployed are published with it.",
+            show_default="where no endpoint serves and none are published",
+        ),
+    ] = None,
     ground_truth: Annotated[
         Path | None,
         typer.Option(help="JSON Lines of campaign_id and vertical to measure with; found beside the input by itself."),
@@ -50,6 +58,11 @@ def run(
 
     # Everything that the user can have got wrong is looked at before anything starts.
     run_name = _checked_name(name)
+    if deploy and publish is not None:
+        raise RunOptionError(
+            f"--{'publish' if publish else 'no-publish'} is for --no-deploy; lookups of a model that is deployed are "
+            "published with it"
+        )
     folder = runs / run_name
     if folder.exists():
         raise RunNameError(f"{folder} exists already; give another --name, or none for a new one")
@@ -68,6 +81,7 @@ def run(
         root=root,
         port=port,
         deploy=deploy,
+        publish=publish,
     )
     run_workflow(plan)
 

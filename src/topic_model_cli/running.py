@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import shlex
 import shutil
 import time
@@ -48,6 +49,8 @@ class RunPlan:
     root: Path
     port: int | None
     deploy: bool
+    publish: bool | None = None
+    """Whether lookups are published without a deployment; None leaves it to ValidateRequest."""
 
 
 def run_workflow(plan: RunPlan) -> None:
@@ -108,6 +111,7 @@ def _run(plan: RunPlan, server: _Server, console: Console) -> None:
     if measured is not None:
         console.print(f"\n{retrieval_sentence(measured)}", soft_wrap=True)
     say_left_out(plan.folder, summary, console)
+    _what_became_of_it(plan, json.loads(described["output"]), console)
     _what_next(plan, summary, console)
 
 
@@ -178,7 +182,10 @@ def _start(
     console.print(f"run {plan.name}: {len(plan.exports.files)} file(s) of {channels}", soft_wrap=True)
     if plan.deploy:
         console.print(_how_it_deploys(plan.settings), soft_wrap=True)
-    execution.start(config, stacks.state_machine_arn(config), plan.name, {"exports": exports, "deploy": plan.deploy})
+    request: dict[str, Any] = {"exports": exports, "deploy": plan.deploy}
+    if plan.publish is not None:
+        request["publish"] = plan.publish
+    execution.start(config, stacks.state_machine_arn(config), plan.name, request)
     return definitions[stacks.STATE_MACHINE]
 
 
@@ -225,8 +232,16 @@ def _report(plan: RunPlan) -> RunSummary:
     return summary
 
 
+def _what_became_of_it(plan: RunPlan, output: Mapping[str, Any], console: Console) -> None:
+    """Whether a canary was judged, and whether known campaigns are answered from this run by now."""
+    console.print()
+    if plan.deploy:
+        console.print(f"canary   {output['deployment']['canary']}", soft_wrap=True)
+    console.print(f"lookups  {output['published']['outcome']}", soft_wrap=True)
+
+
 def _what_next(plan: RunPlan, summary: RunSummary, console: Console) -> None:
-    console.print(f"\nreport   {plan.folder / 'report.html'}", soft_wrap=True)
+    console.print(f"report   {plan.folder / 'report.html'}", soft_wrap=True)
     console.print(f"results  {plan.folder}", soft_wrap=True)
     if plan.deploy:
         command = command_name()

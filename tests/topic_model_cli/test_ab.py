@@ -118,6 +118,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             put(config, "models", **{f"{folder}__lookups__manifest.json": json.dumps(manifest).encode()})
             put(config, "models", **{f"{folder}__lookups__rows-00000.jsonl": body})
             put(config, "models", **{f"{folder}__lookup-model__model.tar.gz": archive("weights")})
+        put(config, "models", runs__rejected__corpus__manifest=b"{}")
         _serve_first(config)
         publish_lookups.handler({"lookups": "s3://models/runs/first/lookups", "table": LOOKUP_TABLE}, None)
         yield Lab(config)
@@ -163,18 +164,25 @@ def tested(lab: Lab) -> Lab:
     [
         ([], "either --model NAME or --run NAME"),
         (["--run", "a", "--model", "b"], "either --model NAME or --run NAME"),
-        (["--run", "nowhere"], "run 'nowhere' has no lookup model: s3://models/runs/nowhere/lookup-model"),
+        (["--run", "secand"], "there is no run 'secand' under s3://models/runs/; did you mean second?"),
+        (["--run", "nowhere"], "there is no run 'nowhere' under s3://models/runs/; there are first, rejected, second"),
+        (["--run", "rejected"], "run 'rejected' has no lookup model under s3://models/runs/rejected/: it failed, was"),
+        (["--run", "../first"], "--run is '../first'; expected a run's name"),
         (["--model", "nobody"], "no SageMaker model 'nobody'"),
         (["--run", "first"], "run first is version aaaaaaaaaaaa, which serves already"),
         (["--model", "tm-first-lookup-00000000"], "which serves already"),
         (["--run", "second", "--endpoint", "nowhere"], "no endpoint nowhere"),
+        (["--run", "second", "--lookup-table", "nowhere"], "no lookup table 'nowhere'"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(lab: Lab, arguments: list[str], told: str) -> None:
-    """The message says what was wrong, and the endpoint serves what it served."""
+    """The message says what was wrong, the endpoint serves what it served, and nothing was made."""
+    sagemaker = lab.config.client("sagemaker")
     before = lab.describe()["EndpointConfigName"]
+    made = len(sagemaker.list_endpoint_configs()["EndpointConfigs"]), len(sagemaker.list_models()["Models"])
     assert told in lab.ab("start", *arguments, fails=True)
     assert lab.describe()["EndpointConfigName"] == before
+    assert made == (len(sagemaker.list_endpoint_configs()["EndpointConfigs"]), len(sagemaker.list_models()["Models"]))
 
 
 def test_a_model_that_does_not_start_changes_nothing(lab: Lab) -> None:
@@ -295,6 +303,14 @@ def test_a_known_difference_is_found_and_an_absent_one_is_not(tested: Lab) -> No
     told = tested.ab("status")
     assert "recommended keywords: B is better" in told
     assert "similar campaigns: not enough data: 0 rated answers; a difference of 10 points takes about" in told
+
+
+def test_a_test_without_a_table_of_feedback_has_its_requests(tested: Lab) -> None:
+    """Requests and errors are told before anybody could give feedback; there is not enough data for a finding."""
+    tested.ask(5)
+    told = tested.ab("status", "--feedback-table", "nowhere")
+    assert "there is no table of feedback 'nowhere'" in told and "not enough data: 0 rated answers" in told
+    assert A in told and B in told
 
 
 @pytest.mark.parametrize("keep", ["B", "A"])
