@@ -18,7 +18,7 @@ from lookup_api.problems import Problem
 from lookup_api.schemas import Feedback
 from tests.lookup_api.conftest import ADMIN, ANSWER_KEY, FEEDBACK, KEYS, Server
 
-SAID = {"kind": "keyword", "verdict": "accepted", "by": "ana@example.com"}
+SAID: dict[str, Any] = {"kind": "keyword", "verdict": "accepted", "by": "ana@example.com"}
 ONE, OTHER = KEYS["client-1"], KEYS["client-0"]
 
 
