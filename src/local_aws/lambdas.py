@@ -28,6 +28,7 @@ from typing import Any
 from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import LambdaFunction
 
+from local_aws import lambda_logging
 from local_aws.config import LocalConfig
 from local_aws.iam_enforcement import acting_as, role_may
 from local_aws.iam_identities import AssumeRoleRefusedError
@@ -331,6 +332,7 @@ _pool: list[FunctionPool] = []  # at most one: the local AWS that this process s
 def install(config: LocalConfig) -> None:
     """Lets moto's functions run."""
     _pool[:] = [FunctionPool(config, shared_runner(config, _USER))]
+    lambda_logging.install()
     LambdaFunction._invoke_lambda = _invoke_lambda
     LambdaFunction.invoke = _invoke
 

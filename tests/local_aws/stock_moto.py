@@ -5,10 +5,12 @@ Run by ``test_stepfunctions_stock.py``: a change here means that moto changed, a
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import time
 import uuid
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -271,6 +273,21 @@ def nested(states: Any) -> Any:
     return state_task_service_callback._DELAY_SECONDS_SYNC_CONDITION_CHECK
 
 
+def logging_config(states: Any) -> Any:
+    """What a function that was told where to log says of it."""
+    del states
+    iam, functions = boto3.client("iam"), boto3.client("lambda", region_name="us-east-1")
+    role = iam.create_role(RoleName="logs", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        files.writestr("code.py", "")
+    made = functions.create_function(
+        FunctionName="f", Runtime="python3.12", Role=role, Handler="code.f", Code={"ZipFile": archive.getvalue()},
+        LoggingConfig={"LogGroup": "/shared"},
+    )  # fmt: skip
+    return made.get("LoggingConfig")
+
+
 PROBES = {
     probe.__name__: probe
     for probe in (
@@ -292,6 +309,7 @@ PROBES = {
         alarms,
         statistics,
         nested,
+        logging_config,
     )
 }
 

@@ -183,6 +183,18 @@ def test_what_is_printed_is_in_the_log(aws: LocalConfig) -> None:
     assert "asked {'note': 'log me'}" in log_text(aws, "/aws/lambda/echo")
 
 
+def test_a_function_logs_where_it_is_told_to(aws: LocalConfig) -> None:
+    """Into the group of its LoggingConfig, which Describe shows, from its creation on and after an update."""
+    create(aws, "chatty", "handlers.echo", LoggingConfig={"LogFormat": "JSON", "LogGroup": "/shared/functions"})
+    call(aws, "chatty", {"note": "first"})
+    aws.client("lambda").update_function_configuration(FunctionName="chatty", LoggingConfig={"LogGroup": "/other"})
+    call(aws, "chatty", {"note": "second"})
+    assert "first" in log_text(aws, "/shared/functions") and "second" in log_text(aws, "/other")
+    shown = aws.client("lambda").get_function_configuration(FunctionName="chatty")["LoggingConfig"]
+    assert shown["LogGroup"] == "/other"
+    assert log_text(aws, "/aws/lambda/chatty") == ""
+
+
 def test_an_event_call_returns_at_once_and_runs(aws: LocalConfig) -> None:
     """202, and the function has run a little later; a dry run is 204 and runs nothing."""
     began = time.monotonic()

@@ -114,3 +114,8 @@ def test_alarms_are_never_evaluated(seen: Seen) -> None:
 def test_percentiles_and_metric_math_are_ignored(seen: Seen) -> None:
     """Patch: ``cloudwatch``; the median is 2 and the sum's double 24."""
     assert seen["statistics"] == [None, []]
+
+
+def test_a_functions_logging_config_is_dropped(seen: Seen) -> None:
+    """Patch: ``lambda_logging``."""
+    assert seen["logging_config"] is None
