@@ -16,6 +16,7 @@ import pytest
 
 from local_aws.config import LocalConfig
 from lookup_api.answer_ids import Judged
+from lookup_api.answer_key import AnswerKey
 from lookup_api.app import bare_app
 from lookup_api.calls import AwsCalls
 from lookup_api.endpoint import Endpoint
@@ -199,10 +200,13 @@ def stack(moto_aws: LocalConfig) -> Made:
         "Environment": "test",
         "ImageUri": f"123456789012.dkr.ecr.us-east-1.amazonaws.com/x@sha256:{'0' * 64}",
     }
+    # moto's CloudFormation makes no secrets.
+    secret = moto_aws.client("secretsmanager").create_secret(Name="answer-key", SecretString="k" * 64)["ARN"]
+    body = json.dumps(template).replace(json.dumps({"Ref": "AnswerKey"}), json.dumps(secret))
     cloudformation = moto_aws.client("cloudformation")
     cloudformation.create_stack(
         StackName="topic-model-test",
-        TemplateBody=json.dumps(template),
+        TemplateBody=body,
         Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM"],
     )
@@ -256,16 +260,20 @@ def test_the_tables_and_the_role_are_what_the_code_uses(
 
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:
         service = model.service_model.signing_name
-        thing = f"table/{params['TableName']}" if service == "dynamodb" else f"endpoint/{params['EndpointName']}"
-        asked.add((f"{service}:{model.name}", arn.format(service, thing)))
+        thing = (
+            f"table/{params.get('TableName')}" if service == "dynamodb" else f"endpoint/{params.get('EndpointName')}"
+        )
+        asked.add((f"{service}:{model.name}", params.get("SecretId") or arn.format(service, thing)))
 
-    for client in (calls.dynamodb, calls.runtime):
+    clients: Any = (calls.dynamodb, calls.runtime, calls.secrets)
+    for client in clients:
         client.meta.events.register("provide-client-params", note)
 
     async def use() -> None:
         event = {"requestContext": {"identity": {"apiKeyId": "abc123"}}}
         principal = await KeyRing(calls, settings.clients_table, 1).principal({"aws.event": event, "headers": []})
         assert principal == Principal("client-1")
+        assert await AnswerKey(calls, settings.answer_key_secret).value() == b"k" * 64
         table = LookupTable(calls, settings.lookup_table, version_seconds=1, cache_bytes=1 << 20)
         assert await table.row("c-1", principal) == row
         feedback = Feedback(answer_id="answer-1", kind="keyword", item="latte", verdict="accepted", by="ann")
