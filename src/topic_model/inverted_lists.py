@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from topic_model.arrays import Float32Array, IntArray, csr
+from topic_model.arrays import Float32Array, IntArray
 from topic_model.errors import ArtifactError, ArtifactMismatchError
 from topic_model.latent import LatentSpace
 
@@ -48,6 +48,18 @@ class Scope:
     recall_at_100: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Members:
+    """A scope's rows, list by list: those of list i begin at ``starts[i]`` of ``order`` and end at the next.
+
+    ``probes`` lists are looked into for a query.
+    """
+
+    probes: int
+    order: IntArray
+    starts: IntArray
+
+
 @dataclass(frozen=True, eq=False)
 class InvertedLists:
     """``centres`` of shape (n_lists, K + n_dimensions); ``list_of_campaign`` of shape (n_campaigns,)."""
@@ -57,39 +69,19 @@ class InvertedLists:
     scopes: tuple[Scope, ...]
 
     @cached_property
-    def _members(self) -> dict[tuple[int, int], tuple[int, IntArray, IntArray]]:
-        """Of each scope: its probes, its rows list by list, and where each list begins."""
+    def _members(self) -> dict[tuple[int, int], Members]:
+        """Of each scope, who is in which list."""
         found = {}
         for scope in self.scopes:
             own = self.list_of_campaign[scope.start : scope.stop]
             order = np.argsort(own, kind="stable")
             starts = np.searchsorted(own[order], np.arange(len(self.centres) + 1))
-            found[scope.start, scope.stop] = (scope.probes, order + scope.start, starts)
+            found[scope.start, scope.stop] = Members(scope.probes, order + scope.start, starts)
         return found
 
-    def covers(self, rows: slice) -> bool:
-        """Whether these rows are a scope."""
-        return (rows.start, rows.stop) in self._members
-
-    def order(self, rows: slice) -> IntArray:
-        """The rows of a scope, list by list."""
-        return self._members[rows.start, rows.stop][1]
-
-    def candidates(self, place: Float32Array, rows: slice) -> tuple[IntArray, IntArray] | None:
-        """The rows in the lists nearest to a query's place, and where in the scope's order they stand.
-
-        None where these rows are no scope.
-
-        ``place`` has shape (K + n_dimensions,), as the centres' rows.
-        """
-        if (found := self._members.get((rows.start, rows.stop))) is None:
-            return None
-        probes, order, starts = found
-        nearness = self.centres @ place
-        lists = np.argpartition(-nearness, probes - 1)[:probes].tolist()
-        bounds = [(int(starts[one]), int(starts[one + 1])) for one in lists]
-        places = np.concatenate([np.arange(start, stop) for start, stop in bounds])
-        return order[places], places
+    def members(self, rows: slice) -> Members | None:
+        """Who is in which list, of these rows; None where they are no scope."""
+        return self._members.get((rows.start, rows.stop))
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says of the lists."""
@@ -196,12 +188,10 @@ def _queries(index: CampaignIndex, space: LatentSpace, rows: slice) -> Iterator[
     chosen = rows.start + random.choice(rows.stop - rows.start, min(QUERIES, rows.stop - rows.start), replace=False)
     for place, row in enumerate(chosen.tolist()):
         known = index.vectors(row)
-        weights = known.weights
-        if place % 2 and weights.nnz > _CUT_TERMS:
-            kept = np.sort(random.choice(weights.nnz, _CUT_TERMS, replace=False))
-            values = weights.data[kept] / np.linalg.norm(weights.data[kept])
-            weights = csr(values, weights.indices[kept], [0, _CUT_TERMS], weights.shape[1])
-            known = CampaignVectors(known.theta, weights, space.project(weights)[0])
+        if place % 2 and len(known.ids) > _CUT_TERMS:
+            kept = np.sort(random.choice(len(known.ids), _CUT_TERMS, replace=False))
+            ids, weights = known.ids[kept], known.weights[kept] / np.linalg.norm(known.weights[kept])
+            known = CampaignVectors(known.theta, ids, weights, space.project_one(ids, weights))
         yield row, known
 
 

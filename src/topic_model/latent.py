@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from topic_model.arrays import Float32Array
 
@@ -42,15 +43,17 @@ class LatentSpace:
 
     def project(self, weights: Any) -> Float32Array:
         """Unit vectors of shape (n_campaigns, n_dimensions) of weighted rows; zeros where nothing sets one apart."""
-        if weights.shape[0] == 1:
-            # SciPy would copy the vectors of all terms, to have them in the type of the weights.
-            products = np.asarray(weights.data, dtype=np.float32) @ self.vectors[weights.indices]
-            positions = products[np.newaxis] - self.offset
-        else:
-            positions = np.asarray(weights @ self.vectors, dtype=np.float32) - self.offset
+        positions = np.asarray(weights @ self.vectors, dtype=np.float32) - self.offset
         lengths = np.linalg.norm(positions, axis=1, keepdims=True)
         units: Float32Array = np.divide(positions, lengths, out=np.zeros_like(positions), where=lengths > 1e-9)
         return units
+
+    def project_one(self, ids: npt.NDArray[np.integer[Any]], weights: npt.NDArray[np.floating[Any]]) -> Float32Array:
+        """:meth:`project` of one campaign's terms, of shape (n_dimensions,)."""
+        # A product with a sparse row would copy the vectors of all terms, to have them in the type of the weights.
+        position = np.asarray(weights, dtype=np.float32) @ self.vectors[ids] - self.offset
+        length = np.linalg.norm(position)
+        return position / length if length > 1e-9 else np.zeros_like(position)
 
 
 def fit_latent_space(weights: Any, num_dimensions: int, seed: int) -> LatentSpace:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,9 @@ from topic_model.weighting import TermWeights
 INDEX = "index"
 INDEX_FORMAT = 2
 VECTORS = ("theta.npy", "latent.npy", "weights_indptr.npy", "weights_indices.npy", "weights_values.npy")
-MAX_SHARED_TOPICS = 3
-MAX_SHARED_TERMS = 5
-MAX_RELATED_TERMS = 5
+# Of what is named of a neighbour, and of the parts of its similarity (topic_model.kernels.explanation).
+_KINDS = ("terms", "related_terms", "topics")
+_PLACES, _STARTS, _RESTS = (slice(0, 5), slice(5, 10), slice(10, 13)), (0, 6, 12), (5, 11, 15)
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,10 @@ class LookupModel:
             NoKnownTermsError: no term of the campaign is in the vocabulary.
         """
         phrases = campaign_phrases(campaign, self.model.text_settings)
-        terms = tokenizer.count_terms(phrases.keywords)
-        theta = self.model.infer(terms)
-        ids, counts = self.model.vocabulary.bow(terms)
+        terms_of_phrases = tokenizer.phrase_terms(phrases.keywords)
+        terms = Counter(chain.from_iterable(terms_of_phrases))
+        ids, counts = self.model.known_bow(terms)
+        theta = self.model.infer_bow(ids, counts)
         vectors = self.vectors(theta, ids, counts)
         own_row = self.campaigns.row_of(campaign.campaign_id)
         number = k or self.settings.num_neighbours
@@ -110,7 +112,7 @@ class LookupModel:
                     theta,
                     rows,
                     similarities,
-                    own=set(map(keyword_key, tokenizer.pipe(phrases.keywords))),
+                    own=set(map(keyword_key, terms_of_phrases)),
                     excluded=exclusions(phrases.negatives, tokenizer),
                     number=self.settings.num_recommendations if num_recommendations is None else num_recommendations,
                     min_similarity=self.settings.min_evidence_similarity,
@@ -125,9 +127,8 @@ class LookupModel:
 
     def vectors(self, theta: FloatArray, ids: IntArray, counts: IntArray) -> CampaignVectors:
         """What a fresh campaign of these terms, whose ids ascend, is compared by."""
-        bag = csr(counts.astype(np.float64), ids, [0, len(ids)], len(self.model.vocabulary))
-        weights = self.term_weights.rows(bag)
-        return CampaignVectors(theta, weights, self.latent.project(weights)[0])
+        weights = self.term_weights.row(ids, counts)
+        return CampaignVectors(theta, ids, weights, self.latent.project_one(ids, weights))
 
     def similar(self, campaign: CampaignVectors, rows: IntArray, similarities: FloatArray) -> list[dict[str, Any]]:
         """Neighbours with what they share with a campaign.
@@ -136,24 +137,18 @@ class LookupModel:
         ``contributions`` says what each similarity is made of: its parts from the shared terms, the related terms and
         the shared topics, in their order, and from all others; they add up to the similarity, to its six decimals.
         """
-        blend, weights = self.index.blend, campaign.weights
-        topic_parts = blend.topics * np.sqrt(campaign.theta) * self.index.roots[rows]
-        order = np.argsort(-topic_parts, axis=1, kind="stable")[:, :MAX_SHARED_TOPICS]
-        company = np.maximum(0, weights.data * (self.latent.vectors[weights.indices] @ self.index.latent[rows].T).T)
-        cosines = np.maximum(0, self.index.latent[rows] @ campaign.latent)
-        names = self.model.vocabulary.terms
+        names, topic_terms = self.model.vocabulary.terms, self.model.topic_terms
         found = []
-        for place, (row, similarity) in enumerate(zip(rows.tolist(), similarities.tolist(), strict=True)):
+        for row, similarity, named, topic_shares, parts in zip(
+            rows.tolist(), similarities.tolist(), *self._explained(campaign, rows, similarities), strict=True
+        ):
             known = self.campaigns[row]
-            topic_total = float(topic_parts[place].sum())
-            topics = [
-                (topic, part)
-                for topic, part in zip(order[place].tolist(), topic_parts[place, order[place]].tolist(), strict=True)
-                if part >= 0.1 * topic_total > 0
-            ]
-            terms = self._shared_terms(weights.indices, weights.data, row)
-            related = _heaviest(weights.indices, company[place] / max(company[place].sum(), 1e-12), MAX_RELATED_TERMS)
-            latent = blend.latent * float(cosines[place]) if related else 0.0
+            kinds = [[one for one in named[places] if one >= 0] for places in _PLACES]
+            terms, related, topics = kinds
+            contributions: dict[str, Any] = {}
+            for kind, ones, start, rest in zip(_KINDS, kinds, _STARTS, _RESTS, strict=True):
+                contributions[kind] = parts[start : start + len(ones)]
+                contributions[f"other_{kind}"] = parts[rest]
             found.append(
                 {
                     "campaign_id": known.campaign_id,
@@ -162,63 +157,41 @@ class LookupModel:
                     "channel": known.channel,
                     "similarity": similarity,
                     "shared_topics": [
-                        {
-                            "topic": topic,
-                            "share": round(part / topic_total, 4),
-                            "terms": self.model.topic_terms[topic][:4],
-                        }
-                        for topic, part in topics
+                        {"topic": topic, "share": round(share, 4), "terms": topic_terms[topic][:4]}
+                        for topic, share in zip(topics, topic_shares, strict=False)
                     ],
-                    "shared_terms": [names[term] for term, _ in terms.heaviest],
-                    "related_terms": [names[term] for term, _ in related] if latent else [],
-                    "contributions": _contributions(
-                        similarity,
-                        terms=([blend.terms * part for _, part in terms.heaviest], blend.terms * terms.total),
-                        related_terms=([latent * part for _, part in related] if latent else [], latent),
-                        topics=([part for _, part in topics], topic_total),
-                    ),
+                    "shared_terms": [names[term] for term in terms],
+                    "related_terms": [names[term] for term in related],
+                    "contributions": contributions,
                 }
             )
         return found
 
-    def _shared_terms(self, ids: IntArray, weights: FloatArray, row: int) -> _SharedTerms:
-        """What a campaign of these terms, whose ids ascend, shares with one of the index."""
-        start, stop = self.index.weights.indptr[row : row + 2].tolist()
-        others = self.index.weights.indices[start:stop]
-        places = np.minimum(np.searchsorted(ids, others), len(ids) - 1)
-        shared = ids[places] == others
-        products = weights[places[shared]] * self.index.weights.data[start:stop][shared]
-        return _SharedTerms(_heaviest(others[shared], products, MAX_SHARED_TERMS), float(products.sum()))
+    def _explained(
+        self, campaign: CampaignVectors, rows: IntArray, similarities: FloatArray
+    ) -> tuple[list[list[int]], list[list[float]], list[list[float]]]:
+        """Of each row: what is named, the topics' shares, and the parts of the similarity."""
+        from topic_model.kernels.explanation import NAMED, PARTS, TOPICS, explain
+        from topic_model.kernels.similarity import UNITS
 
-
-@dataclass(frozen=True, slots=True)
-class _SharedTerms:
-    """The term ids that make up most of two campaigns' cosine with what each adds to it, the heaviest first; and it."""
-
-    heaviest: list[tuple[int, float]]
-    total: float
-
-
-def _heaviest(ids: IntArray, parts: FloatArray, number: int) -> list[tuple[int, float]]:
-    order = np.argsort(-parts, kind="stable")[:number]
-    return [(term, part) for term, part in zip(ids[order].tolist(), parts[order].tolist(), strict=True) if part > 0]
-
-
-def _contributions(similarity: float, **kinds: tuple[list[float], float]) -> dict[str, Any]:
-    """A similarity's named parts and the rest of each kind, to six decimals, none negative, adding up to it.
-
-    A kind is the parts that are named and the kind's total.
-    """
-    parts = [part for named, total in kinds.values() for part in (*named, max(0.0, total - sum(named)))]
-    # The running sum is rounded and not the parts, so that roundings cannot pile up.
-    scale = similarity / max(sum(parts), 1e-12)
-    running = [round(scale * part, 6) for part in accumulate(parts)]
-    rounded = iter([round(after - before, 6) for before, after in pairwise((0.0, *running))])
-    found: dict[str, Any] = {}
-    for kind, (named, _) in kinds.items():
-        found[kind] = [next(rounded) for _ in named]
-        found[f"other_{kind}"] = next(rounded)
-    return found
+        named, contributions = (np.empty((len(rows), width), dtype=np.int64) for width in (NAMED, PARTS))
+        topic_shares = np.empty((len(rows), TOPICS))
+        index = self.index
+        explain(
+            np.ascontiguousarray(rows),
+            np.ascontiguousarray(similarities),
+            np.sqrt(campaign.theta),
+            np.ascontiguousarray(campaign.ids, dtype=np.int64),
+            np.ascontiguousarray(campaign.weights, dtype=np.float64),
+            np.ascontiguousarray(campaign.latent, dtype=np.float32),
+            np.ascontiguousarray(self.latent.vectors),
+            *index.arrays,
+            index.shares,
+            named,
+            topic_shares,
+            contributions,
+        )
+        return named.tolist(), topic_shares.tolist(), (contributions / UNITS).tolist()
 
 
 def describe_fingerprint(model: TopicModel, theta: FloatArray) -> dict[str, Any]:

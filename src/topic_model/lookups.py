@@ -207,9 +207,8 @@ class Lookups:
         for row, campaign in enumerate(lookup.campaigns):
             if campaign.client_id is not None and row not in within:
                 rows = lookup.scope.rows[campaign.client_id]
-                within = dict(
-                    enumerate(zip(*lookup.scope.all_nearest(campaign.client_id, number), strict=True), start=rows.start)
-                )
+                own = lookup.scope.all_nearest(campaign.client_id, number)
+                within = dict(enumerate(zip(own.rows, own.similarities, strict=True), start=rows.start))
             neighbours, similarities = found.rows[row], found.similarities[row]
             cluster = int(lookup.clusters.assigned[row])
             lists = self._lists(row, neighbours, similarities)

@@ -77,6 +77,14 @@ class TopicModel:
 
     def infer(self, terms: dict[str, int]) -> FloatArray:
         """The fingerprint of a campaign's terms with their counts; see :meth:`infer_bow`."""
+        return self.infer_bow(*self.known_bow(terms))
+
+    def known_bow(self, terms: dict[str, int]) -> tuple[IntArray, IntArray]:
+        """Ids, ascending, and counts of a campaign's known terms.
+
+        Raises:
+            NoKnownTermsError: there is none.
+        """
         ids, counts = self.vocabulary.bow(terms)
         if not len(ids):
             shown = ", ".join(list(terms)[:10]) or "none"
@@ -84,7 +92,7 @@ class TopicModel:
                 f"the campaign has no known terms (its terms: {shown}); "
                 "use keywords of the kind the model was trained on"
             )
-        return self.infer_bow(ids, counts)
+        return ids, counts
 
     def infer_theta(
         self,

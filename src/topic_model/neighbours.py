@@ -14,30 +14,30 @@ Topics and company find campaigns that say the same in other words, terms keep a
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from topic_model.arrays import Float32Array, FloatArray, IntArray
+from topic_model.arrays import Float32Array, FloatArray, IntArray, joined_ranges
+from topic_model.bags import pointers
 from topic_model.errors import ArtifactMismatchError
 from topic_model.inverted_lists import MAX_NUMBER, InvertedLists, build_inverted_lists
+from topic_model.kernels.threads import cores
 from topic_model.latent import LatentSpace
 from topic_model.settings import NeighbourSettings
 
-# Up to here a campaign is compared with every other, which takes a millisecond; above, shortlists are compared (recall
-# and time: benchmarks/neighbours.py), and fresh campaigns are searched in inverted lists.
+# Up to here a campaign is compared with every other, which takes a millisecond; above, campaigns are searched in
+# inverted lists, where these suit the index (recall and time: benchmarks/neighbours.py).
 EXACT_LIMIT = 5_000
-_BLOCK = 512
-_HEAVY_TERMS = 32
-_MAX_LIST = 2_000
-# Up to here the shortlist by vectors is exact; above, it is of inverted lists, a tenth of which a query looks into.
-FLAT_LIMIT = 100_000
-_LISTS_PER_ROOT = 4
-_LOOKED_INTO = 0.1
+_ROWS_AT_A_TIME = 256
+_ORDER = 7  # place of the rows list by list among what the kernels are told
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +65,18 @@ class Blend:
         others = settings.topic_weight + terms
         return cls(settings.topic_weight / others, 0.0, terms / others) if others > 0 else cls(0.5, 0.0, 0.5)
 
-    def similarity(self, topic: Any, latent: Any, overlap: Any) -> FloatArray:
-        """The blend of three arrays of cosines of one shape."""
-        # Six decimals: far above float32's error, so that a tie is a tie whichever way it was computed.
-        blended = self.topics * np.asarray(topic, dtype=np.float64) + self.terms * overlap
-        if self.latent:
-            blended += self.latent * np.maximum(latent, 0)
-        return np.asarray(np.round(np.clip(blended, 0, 1), 6), dtype=np.float64)
-
 
 @dataclass(frozen=True, slots=True)
 class CampaignVectors:
     """What one campaign is compared by.
 
-    ``theta`` of shape (K,), ``weights`` a CSR matrix of shape (1, n_terms) of unit length, ``latent`` of shape
-    (n_dimensions,).
+    ``theta`` of shape (K,); the terms' ``ids`` with their BM25 ``weights``, of unit length together; ``latent`` of
+    shape (n_dimensions,).
     """
 
     theta: FloatArray
-    weights: Any
+    ids: npt.NDArray[np.integer[Any]]
+    weights: npt.NDArray[np.floating[Any]]
     latent: Float32Array
 
 
@@ -125,7 +118,9 @@ class CampaignIndex:
 
     def vectors(self, row: int) -> CampaignVectors:
         """What a campaign of the index is compared by."""
-        return CampaignVectors(self.theta[row].astype(np.float64), self.weights[row], self.latent[row])
+        _, _, indptr, ids, weights = self.arrays
+        entries = slice(indptr[row], indptr[row + 1])
+        return CampaignVectors(self.theta[row].astype(np.float64), ids[entries], weights[entries], self.latent[row])
 
     def places(self, rows: slice) -> Float32Array:
         """Topics and latent space as one space, of shape (n_rows, K + n_dimensions): the inner product is their part
@@ -146,55 +141,71 @@ class CampaignIndex:
                 f"the index has {self.theta.shape[1]} topics but the fingerprint {campaign.theta.shape[0]}; "
                 "deploy model and index of one training run"
             )
-        rows = slice(0, len(self)) if within is None else within
-        root = np.sqrt(campaign.theta).astype(np.float32)
-        candidates = latent = None
-        if self.lists is not None and number <= MAX_NUMBER:
-            parts = (np.sqrt(self.blend.topics) * root, np.sqrt(self.blend.latent) * campaign.latent)
-            candidates = self.lists.candidates(np.concatenate(parts, dtype=np.float32), rows)
-            latent = self._latent_by_list if rows == slice(0, len(self)) else None
-        found, places = candidates or (np.arange(rows.start, rows.stop),) * 2
-        if latent is None:
-            latent, places = self._arrays[1], found
-        similarities = self._similarities(campaign, root, found, places, latent, number, own_row)
-        return self._ranked([found], [similarities], number, [own_row])
+        from topic_model.kernels.similarity import UNITS, nearest_to_one
 
-    @cached_property
-    def _latent_by_list(self) -> Float32Array | None:
-        """A copy of the latent space in the order of the lists, whose rows are then fetched as one."""
-        everyone = slice(0, len(self))
-        if self.lists is None or not self.lists.covers(everyone):
-            return None
-        return np.ascontiguousarray(self.latent[self.lists.order(everyone)], dtype=np.float32)
-
-    def _similarities(
-        self,
-        campaign: CampaignVectors,
-        root: Float32Array,
-        rows: IntArray,
-        places: IntArray,
-        latent: Float32Array,
-        number: int,
-        own_row: int | None,
-    ) -> FloatArray:
-        """Of some rows: below 0 for those that are not among the nearest."""
-        from topic_model.kernels.similarity import blend_rows
-
-        terms = np.zeros(self.weights.shape[1], dtype=np.float32)
-        terms[campaign.weights.indices] = campaign.weights.data
-        company = np.ascontiguousarray(campaign.latent, dtype=np.float32)
-        shares = np.array([self.blend.topics, self.blend.latent, self.blend.terms])
-        similarities = np.empty(len(rows))
-        least, own = self.settings.min_similarity, -1 if own_row is None else own_row
-        roots, _, *weights = self._arrays
-        blend_rows(
-            rows, places, own, root, company, terms, roots, latent, *weights, shares, least, number, similarities
+        within = within or slice(0, len(self))
+        number = min(number, within.stop - within.start)
+        if number < 1:
+            return Neighbours([np.zeros(0, dtype=np.int64)], [np.zeros(0)])
+        rows, units = np.empty(number, dtype=np.int64), np.empty(number, dtype=np.int64)
+        scratch = self._scratch
+        if (terms := scratch.terms) is None:
+            terms = scratch.terms = np.zeros(self.weights.shape[1], dtype=np.float32)
+        found = nearest_to_one(
+            *self._searched(within, number),
+            -1 if own_row is None else own_row,
+            np.sqrt(campaign.theta).astype(np.float32),
+            np.ascontiguousarray(campaign.latent, dtype=np.float32),
+            np.ascontiguousarray(campaign.ids, dtype=np.int64),
+            np.ascontiguousarray(campaign.weights, dtype=np.float32),
+            terms,
+            rows,
+            units,
         )
-        return np.asarray(np.round(np.minimum(similarities, 1), 6), dtype=np.float64)
+        return Neighbours([rows[:found]], [units[:found] / UNITS])
+
+    def all_nearest(self, number: int, *, within: slice | None = None) -> Neighbours:
+        """Neighbours of every campaign of the index, or of some rows among these, itself left out.
+
+        As :meth:`nearest` finds them, by all cores.
+        """
+        from topic_model.kernels.similarity import UNITS, nearest_to_rows
+
+        within = within or slice(0, len(self))
+        size = within.stop - within.start
+        rows, units = (np.empty((size, min(number, size)), dtype=np.int64) for _ in range(2))
+        counts = np.zeros(size, dtype=np.int64)
+        searched = self._searched(within, number)
+        # The lists' order begins at 0 for every scope, rows where their scope does.
+        first = 0 if len(searched[_ORDER]) else within.start
+
+        def search(start: int) -> None:
+            stop = min(start + _ROWS_AT_A_TIME, first + size)
+            nearest_to_rows(*searched, self.weights.shape[1], start, stop, within.start, rows, units, counts)
+
+        with ThreadPoolExecutor(cores()) as pool:
+            list(pool.map(search, range(first, first + size, _ROWS_AT_A_TIME)))
+        ends = counts.tolist()
+        return Neighbours(
+            [own[:end] for own, end in zip(rows, ends, strict=True)],
+            [own[:end] / UNITS for own, end in zip(units, ends, strict=True)],
+        )
+
+    def _searched(self, rows: slice, number: int) -> tuple[Any, ...]:
+        """What the kernels are told of the index, of where to look for so many neighbours among some rows, and how."""
+        listed = None if self.lists is None or number > MAX_NUMBER else self.lists.members(rows)
+        how = (self.shares, self._least)
+        if self.lists is None or listed is None:
+            everyone, nothing = np.array([rows.start, rows.stop]), np.zeros((0, 0), dtype=np.float32)
+            return (*self.arrays, False, nothing, everyone[:0], everyone, 1, *how)
+        scope = (self._centres, listed.order, listed.starts, listed.probes)
+        if rows == slice(0, len(self)):
+            return (self.arrays[0], *self._by_list, True, *scope, *how)
+        return (*self.arrays, False, *scope, *how)
 
     @cached_property
-    def _arrays(self) -> tuple[Float32Array, Float32Array, IntArray, Any, Float32Array]:
-        """Roots, latent space and the sparse rows' three arrays, of the types that the kernel takes."""
+    def arrays(self) -> tuple[Float32Array, Float32Array, IntArray, Any, Float32Array]:
+        """Roots, latent space and the sparse rows' three arrays, of the types that the kernels take."""
         weights = self.weights
         return (
             np.ascontiguousarray(self.roots),
@@ -204,138 +215,43 @@ class CampaignIndex:
             np.ascontiguousarray(weights.data, dtype=np.float32),
         )
 
-    def all_nearest(self, number: int, *, exact: bool | None = None) -> Neighbours:
-        """Neighbours of every campaign of the index, itself left out; ``exact`` says whether by all pairs.
+    @cached_property
+    def shares(self) -> FloatArray:
+        """The blend as the kernels take it: of topics, latent space and terms."""
+        return np.array([self.blend.topics, self.blend.latent, self.blend.terms])
 
-        Where it is left open: by all pairs up to :data:`EXACT_LIMIT` campaigns, above as fresh campaigns' are found, by
-        the inverted lists, and by shortlists where there are none.
-        """
-        if exact or (exact is None and len(self) <= EXACT_LIMIT):
-            return self._all_pairs(number)
-        listed = None if exact is False else self.all_listed(slice(0, len(self)), number)
-        return self._shortlisted(number) if listed is None else listed
+    @cached_property
+    def _least(self) -> int:
+        """The least similarity of a neighbour, in millionths."""
+        from topic_model.kernels.similarity import UNITS
 
-    def all_listed(self, rows: slice, number: int) -> Neighbours | None:
-        """Neighbours of all campaigns of some rows among these, by the inverted lists; None where there are none."""
-        if self.lists is None or number > MAX_NUMBER or not self.lists.covers(rows):
-            return None
-        found = Neighbours([], [])
-        for row in range(rows.start, rows.stop):
-            near = self.nearest(self.vectors(row), number, own_row=row, within=rows)
-            found.rows.append(near.rows[0])
-            found.similarities.append(near.similarities[0])
-        return found
+        least = math.ceil(self.settings.min_similarity * UNITS)
+        return least - ((least - 1) / UNITS >= self.settings.min_similarity)  # the product may be rounded up
 
-    def _ranked(
-        self, candidates: list[IntArray], similarities: list[FloatArray], number: int, own: list[int | None]
-    ) -> Neighbours:
-        """The best of each list of candidates, by similarity and then row; those under the minimum left out."""
-        rows, kept = [], []
-        for every, measured, own_row in zip(candidates, similarities, own, strict=True):
-            usable = measured >= self.settings.min_similarity
-            if own_row is not None:
-                usable &= every != own_row
-            if usable.sum() > 4 * number:
-                threshold = -np.partition(-measured[usable], number - 1)[number - 1]
-                usable &= measured >= threshold
-            candidate, similarity = every[usable], measured[usable]
-            order = np.lexsort((candidate, -similarity))[:number]
-            rows.append(candidate[order].astype(np.int64))
-            kept.append(similarity[order])
-        return Neighbours(rows, kept)
+    @cached_property
+    def _centres(self) -> Float32Array:
+        centres = np.zeros((0, 0)) if self.lists is None else self.lists.centres
+        return np.ascontiguousarray(centres, dtype=np.float32)
 
-    def _all_pairs(self, number: int) -> Neighbours:
-        everyone = np.arange(len(self))
-        rows: list[IntArray] = []
-        similarities: list[FloatArray] = []
-        for start in range(0, len(self), _BLOCK):
-            block = slice(start, min(start + _BLOCK, len(self)))
-            topic = self.roots[block] @ self.roots.T
-            latent = self.latent[block] @ self.latent.T
-            overlap = (self.weights[block] @ self.weights.T).toarray()
-            blended = self.blend.similarity(topic, latent, overlap)
-            own: list[int | None] = list(range(block.start, block.stop))
-            ranked = self._ranked([everyone] * len(own), list(blended), number, own)
-            rows += ranked.rows
-            similarities += ranked.similarities
-        return Neighbours(rows, similarities)
+    @cached_property
+    def _by_list(self) -> tuple[Float32Array, IntArray, Any, Float32Array]:
+        """A copy of the latent space and of the terms in the order of the lists, whose rows are then fetched as one."""
+        listed = None if self.lists is None else self.lists.members(slice(0, len(self)))
+        order = np.zeros(0, dtype=np.int64) if listed is None else listed.order
+        _, latent, indptr, ids, weights = self.arrays
+        lengths = np.diff(indptr)[order]
+        entries = joined_ranges(indptr[order], lengths)
+        return latent[order], pointers(lengths), ids[entries], weights[entries]
 
-    def _shortlisted(self, number: int) -> Neighbours:
-        """Each campaign against a shortlist: the nearest by topics and company and the nearest by terms, then all."""
-        size = max(self.settings.shortlist, 2 * number)
-        by_vector = self._vector_shortlist(min(size, len(self)))
-        heavy = self._heaviest_terms()
-        transposed = heavy.T.tocsr()
-        rows: list[IntArray] = []
-        similarities: list[FloatArray] = []
-        dense = np.zeros(self.weights.shape[1])
-        for start in range(0, len(self), _BLOCK):
-            by_terms = heavy[start : start + _BLOCK] @ transposed
-            for position in range(by_terms.shape[0]):
-                row = start + position
-                found = slice(by_terms.indptr[position], by_terms.indptr[position + 1])
-                others, shared = by_terms.indices[found], by_terms.data[found]
-                if len(others) > size:
-                    others = others[np.argpartition(-shared, size - 1)[:size]]
-                candidates = np.unique(np.concatenate((by_vector[row], others)))
-                candidates = candidates[candidates >= 0].astype(np.int64)
-                similarity = self.blend.similarity(
-                    self.roots[candidates] @ self.roots[row],
-                    self.latent[candidates] @ self.latent[row],
-                    self._overlap(row, candidates, dense),
-                )
-                ranked = self._ranked([candidates], [similarity], number, [row])
-                rows += ranked.rows
-                similarities += ranked.similarities
-        return Neighbours(rows, similarities)
+    @cached_property
+    def _scratch(self) -> _Scratch:
+        return _Scratch()
 
-    def _vector_shortlist(self, size: int) -> Any:
-        """The nearest rows by topics and latent space, of shape (n_campaigns, size), -1 where there are fewer.
 
-        By faiss: every vector, or inverted lists where there are too many (graphs of neighbours stall on fingerprints,
-        where many are equally near).
-        """
-        import faiss
+class _Scratch(threading.local):
+    """A work row of zeros, of shape (n_terms,), a thread."""
 
-        vectors = self.places(slice(0, len(self)))
-        every = faiss.IndexFlatIP(vectors.shape[1])
-        if len(self) <= FLAT_LIMIT:
-            every.add(vectors)
-            return every.search(vectors, size)[1]
-        number = round(_LISTS_PER_ROOT * len(self) ** 0.5)
-        lists = faiss.IndexIVFFlat(every, vectors.shape[1], number, faiss.METRIC_INNER_PRODUCT)
-        lists.cp.seed = self.settings.seed % 2**31
-        lists.train(vectors)
-        lists.add(vectors)
-        lists.nprobe = round(_LOOKED_INTO * number)
-        return lists.search(vectors, size)[1]
-
-    def _heaviest_terms(self) -> Any:
-        """The BM25 rows cut to their heaviest terms, without terms that thousands of campaigns have among them."""
-        matrix = self.weights.copy()
-        for start, stop in pairwise(matrix.indptr):
-            if stop - start > _HEAVY_TERMS:
-                values = matrix.data[start:stop]
-                values[values < np.partition(values, -_HEAVY_TERMS)[-_HEAVY_TERMS]] = 0
-        matrix.eliminate_zeros()
-        common = np.bincount(matrix.indices, minlength=matrix.shape[1]) > _MAX_LIST
-        matrix.data[common[matrix.indices]] = 0
-        matrix.eliminate_zeros()
-        return matrix
-
-    def _overlap(self, row: int, candidates: IntArray, dense: FloatArray) -> FloatArray:
-        """Cosines of one row with some others; ``dense`` is a zeroed work row and is handed back zeroed."""
-        indptr, indices, values = self.weights.indptr, self.weights.indices, self.weights.data
-        own = slice(indptr[row], indptr[row + 1])
-        dense[indices[own]] = values[own]
-        starts = indptr[candidates]
-        lengths = indptr[candidates + 1] - starts
-        ends = np.cumsum(lengths)
-        where = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1])
-        products = dense[indices[where]] * values[where]
-        dense[indices[own]] = 0
-        totals = np.concatenate(([0.0], np.cumsum(products)))
-        return np.asarray(totals[ends] - totals[ends - lengths], dtype=np.float64)
+    terms: Float32Array | None = None
 
 
 def with_lists(index: CampaignIndex, space: LatentSpace, parts: Iterable[slice]) -> CampaignIndex:

@@ -17,8 +17,10 @@ A campaign's own keywords, in whatever wording, and what its negative keywords e
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,8 @@ FIGURES = ("clicks", "conversions", "cost")
 _FIGURE_COLUMNS = tuple(f"keyword_{name}" for name in FIGURES)
 _PHRASES_A_BLOCK = 100_000
 _WORD = re.compile(r"\w+")
+_SPARE, _MORE = 20, 8  # keywords that may turn out to be the campaign's own, and how many times as many if more do
+_NO_KEYWORDS = np.zeros(0, dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +283,7 @@ class Recommender:
         marginal = theta.mean(axis=0, dtype=np.float64) @ model.beta
         # lift[w] @ theta = sum_k theta_k beta_kw / p(w), of shape (n_terms, K)
         self._lift = np.ascontiguousarray((model.beta / np.maximum(marginal, 1e-12)).T, dtype=np.float32)
+        self._scratch = _Scratch()
 
     def own_keywords(self, row: int) -> Int32Array:
         """Keyword ids that a campaign of the index uses."""
@@ -305,91 +310,81 @@ class Recommender:
         neighbours, similarities = neighbours[strong], similarities[strong]
         if not len(neighbours) or not number or not similarities.any():
             return []
-        table = self._table
-        starts = table.indptr[neighbours]
-        lengths = table.indptr[neighbours + 1] - starts
-        uses = joined_ranges(starts, lengths)
-        keywords, use = np.unique(table.keywords[uses], return_inverse=True)
-        summed = np.bincount(use, np.repeat(similarities, lengths), minlength=len(keywords))
-        campaigns = np.bincount(use, minlength=len(keywords))
-        figures = table.figures[uses]
-        clicks, conversions, cost = (_sum_by(use, figures[:, column], len(keywords)) for column in range(3))
-        score = (
-            summed
-            / similarities.sum()
-            * self._fit(theta, keywords)
-            * self._demand(clicks)
-            * self._efficiency(conversions, cost)
-        )
-        lacking = np.flatnonzero(summed > 0)
         # Few keywords are looked at before enough are found: a fresh campaign's are told by their keys, one by one.
-        own_keys: Container[str] = ()
-        if isinstance(own, np.ndarray):
-            lacking = lacking[~np.isin(keywords[lacking], own)]
-        else:
-            own_keys = own
+        own_ids, own_keys = (own, ()) if isinstance(own, np.ndarray) else (_NO_KEYWORDS, own)
+        wanted = number + (_SPARE if own_keys or excluded else 0)
+        while True:
+            keywords, evidence = self._weighed(theta, neighbours, similarities, own_ids, wanted)
+            chosen = self._chosen(keywords, evidence, own_keys, excluded, number)
+            if len(chosen) == number or len(keywords) < wanted:
+                return chosen
+            wanted *= _MORE
+
+    def _chosen(
+        self,
+        keywords: IntArray,
+        evidence: FloatArray,
+        own: Container[str],
+        excluded: Sequence[frozenset[str]],
+        number: int,
+    ) -> list[Recommendation]:
+        """The first ``number`` keywords that the campaign neither has nor excludes."""
+        table = self._table
         chosen: list[Recommendation] = []
-        for best in lacking[np.lexsort((keywords[lacking], -np.round(score[lacking], 9)))]:
-            keyword = int(keywords[best])
-            key, phrase = table.keys[keyword], table.phrases[keyword]
-            if key in own_keys or _is_excluded(phrase, key, excluded):
-                continue
-            chosen.append(
-                Recommendation(
-                    phrase,
-                    round(float(score[best]), 6),
-                    int(campaigns[best]),
-                    round(float(summed[best]) / int(campaigns[best]), 6),
-                    *(_figure(values[best]) for values in (clicks, conversions, cost)),
-                )
-            )
+        for keyword, (score, summed, campaigns, *figures) in zip(keywords.tolist(), evidence.tolist(), strict=True):
             if len(chosen) == number:
                 break
+            key = table.keys[keyword]
+            if key in own:
+                continue
+            phrase = table.phrases[keyword]
+            if excluded and _is_excluded(phrase, key, excluded):
+                continue
+            similarity = round(summed / campaigns, 6)
+            chosen.append(Recommendation(phrase, round(score, 6), int(campaigns), similarity, *map(_figure, figures)))
         return chosen
 
-    def _fit(self, theta: FloatArray, keywords: Int32Array) -> FloatArray:
+    def _weighed(
+        self, theta: FloatArray, neighbours: IntArray, similarities: FloatArray, own: Int32Array, wanted: int
+    ) -> tuple[IntArray, FloatArray]:
+        """Keyword ids, as many as wanted and the best first, and their evidence."""
+        from topic_model.kernels.keywords import weigh_keywords
+
+        if (lifts := self._scratch.lifts) is None:
+            lifts = self._scratch.lifts = np.zeros(len(self._lift), dtype=np.float32)
         table = self._table
-        starts = table.term_indptr[keywords]
-        lengths = table.term_indptr[keywords + 1] - starts
-        distinct, place = np.unique(table.terms[joined_ranges(starts, lengths)], return_inverse=True)
-        lift = (self._lift[distinct] @ theta.astype(np.float32))[place]
-        sums = np.bincount(np.repeat(np.arange(len(keywords)), lengths), lift, minlength=len(keywords))
-        mean = sums / np.maximum(lengths, 1)
-        # A keyword without a known term says nothing for or against.
-        return np.asarray(np.where(lengths > 0, mean / (1 + mean), 0.5), dtype=np.float64)
-
-    def _demand(self, clicks: FloatArray) -> FloatArray:
-        most = self._table.most_clicks
-        if most <= 0:
-            return np.full(len(clicks), 0.875)
-        share = np.minimum(np.log1p(clicks) / np.log1p(most), 1)
-        return np.asarray(np.where(np.isfinite(clicks), 0.75 + 0.25 * share, 0.875), dtype=np.float64)
-
-    def _efficiency(self, conversions: FloatArray, cost: FloatArray) -> FloatArray:
-        average = self._table.conversion_rate
-        if average <= 0:
-            return np.full(len(cost), 0.5)
-        relative = (conversions + 1) / (cost + 1 / average) / average
-        known = np.isfinite(relative)
-        return np.asarray(np.where(known, relative / (1 + relative), 0.5), dtype=np.float64)
+        found: tuple[IntArray, FloatArray] = weigh_keywords(
+            np.ascontiguousarray(neighbours, dtype=np.int64),
+            np.ascontiguousarray(similarities, dtype=np.float64),
+            np.ascontiguousarray(own, dtype=np.int32),
+            theta.astype(np.float32),
+            table.indptr,
+            table.keywords,
+            table.figures,
+            table.term_indptr,
+            table.terms,
+            self._lift,
+            table.most_clicks,
+            table.conversion_rate,
+            lifts,
+            wanted,
+        )
+        return found
 
 
-def _sum_by(groups: IntArray, values: Float32Array, number: int) -> FloatArray:
-    known = np.isfinite(values)
-    sums = np.bincount(groups[known], values[known].astype(np.float64), minlength=number).astype(np.float64)
-    sums[np.bincount(groups[known], minlength=number) == 0] = np.nan
-    return np.asarray(sums, dtype=np.float64)
+class _Scratch(threading.local):
+    """A work row of zeros, of shape (n_terms,), a thread."""
+
+    lifts: Float32Array | None = None
 
 
 def _is_excluded(phrase: str, key: str, excluded: Sequence[frozenset[str]]) -> bool:
-    if not excluded:
-        return False
     parts = {*_WORD.findall(phrase), *key.split(" ")}
     return any(every <= parts for every in excluded)
 
 
 def _figure(value: float) -> float | None:
-    return round(float(value), 2) if np.isfinite(value) else None
+    return round(value, 2) if isfinite(value) else None
 
 
 def recommendation_record(recommendation: Recommendation) -> Mapping[str, Any]:

@@ -247,6 +247,12 @@ class Tokenizer:
         """
         return self.count_terms(campaign_phrases(campaign, self.settings).keywords)
 
+    def phrase_terms(self, phrases: Iterable[str]) -> list[list[str]]:
+        """The terms of each of some normalised phrases."""
+        prepared = [prepare_text(phrase).split() for phrase in phrases]
+        known = self._known_chunks({chunk for chunks in prepared for chunk in chunks})
+        return [[term for chunk in chunks for term in known[chunk]] for chunks in prepared]
+
     def count_terms(self, phrases: Iterable[str]) -> dict[str, int]:
         """Distinct terms with counts of normalised phrases, in first-seen order."""
         chunks = Counter(" ".join(map(prepare_text, phrases)).split())

@@ -7,7 +7,7 @@ page, because looking counts a reference.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import overload
 
@@ -26,6 +26,13 @@ class Texts(Sequence[str]):
 
     content: ByteArray
     starts: IntArray
+    _content: memoryview = field(init=False, repr=False)
+    _starts: memoryview = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """The arrays' memory as Python reads it an item at a time without making an array of it."""
+        object.__setattr__(self, "_content", self.content.data)
+        object.__setattr__(self, "_starts", self.starts.data)
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Texts:
@@ -64,8 +71,7 @@ class Texts(Sequence[str]):
             place += len(self)
         if not 0 <= place < len(self):
             raise IndexError(place)
-        start, stop = self.starts[place : place + 2].tolist()
-        return self.content[start:stop].tobytes().decode()
+        return str(self._content[self._starts[place] : self._starts[place + 1]], "utf-8")
 
     def __iter__(self) -> Iterator[str]:
         content = self.content.tobytes()

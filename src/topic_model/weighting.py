@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from topic_model.arrays import FloatArray
+from topic_model.arrays import FloatArray, IntArray
 
 # Okapi BM25's customary values (Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework"), not tuned here.
 SATURATION = 1.2
@@ -44,6 +44,13 @@ class TermWeights:
         damping = np.repeat(damping, np.diff(weights.indptr))
         weights.data *= (SATURATION + 1) / (weights.data + damping) * self.idf[weights.indices]
         return _unit_rows(weights)
+
+    def row(self, ids: IntArray, counts: IntArray) -> FloatArray:
+        """:meth:`rows` of one campaign's terms."""
+        length = float(counts.sum()) / max(self.average_length, 1e-12)
+        damping = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * length)
+        weights = counts * ((SATURATION + 1) / (counts + damping) * self.idf[ids])
+        return np.asarray(weights / np.sqrt(max(float(weights @ weights), 1e-300)), dtype=np.float64)
 
 
 def inverse_document_frequency(counts: Any) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,6 @@ import pytest
 import scipy.sparse as sp
 from sklearn.neighbors import NearestNeighbors
 
-from topic_model import neighbours
 from topic_model.errors import ArtifactMismatchError
 from topic_model.latent import fit_latent_space
 from topic_model.neighbours import Blend, CampaignIndex, CampaignVectors, Neighbours
@@ -38,7 +38,8 @@ def _bare_index(theta: Any, weights: Any, **settings: Any) -> CampaignIndex:
 
 
 def _vectors(index: CampaignIndex, row: int) -> CampaignVectors:
-    return CampaignVectors(index.theta[row].astype(np.float64), index.weights[row], index.latent[row])
+    own = index.weights[row]
+    return CampaignVectors(index.theta[row].astype(np.float64), own.indices, own.data, index.latent[row])
 
 
 def _similarities(index: CampaignIndex) -> Any:
@@ -112,49 +113,15 @@ def test_topics_alone_are_hellinger_neighbours() -> None:
     assert np.mean(np.stack(found.rows) == rows) > 0.999
 
 
-@pytest.mark.parametrize("num_topics", [30, 100])
-@pytest.mark.parametrize(("topic_weight", "latent_weight"), [(0.1, 0.6), (0.2, 0.0), (1.0, 0.0)])
-def test_shortlists_find_the_neighbours(
-    topic_weight: float, latent_weight: float, num_topics: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Above the exact limit at least 99 in 100 of the ten nearest are found, for campaigns of many topics too."""
-    monkeypatch.setattr(neighbours, "EXACT_LIMIT", 100)
-    index = _index(
-        2_500,
-        num_topics=num_topics,
-        n_terms=1_500,
-        min_similarity=0,
-        topic_weight=topic_weight,
-        latent_weight=latent_weight,
-    )
-    found = index.all_nearest(10)
-    assert _recall(found, _similarities(index), 10) >= 0.99
-
-
-def test_shortlisted_similarities_are_the_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shortlist chooses candidates; their similarities are those of all pairs."""
-    monkeypatch.setattr(neighbours, "EXACT_LIMIT", 100)
-    index = _index(600)
-    every = _similarities(index)
-    found = index.all_nearest(10)
-    for row, (near, similarities) in enumerate(zip(found.rows, found.similarities, strict=True)):
-        assert similarities == pytest.approx(every[row][near], abs=2e-6)
-        assert (np.diff(similarities) <= 0).all()
-
-
-@pytest.mark.parametrize("limit", [0, 10_000], ids=["shortlisted", "all pairs"])
-def test_no_campaign_is_its_own_neighbour(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_campaign_is_its_own_neighbour() -> None:
     """Nor does one stand twice in a list."""
-    monkeypatch.setattr(neighbours, "EXACT_LIMIT", limit)
     for row, near in enumerate(_index(300).all_nearest(20).rows):
         assert row not in near
         assert len(set(near.tolist())) == len(near)
 
 
-@pytest.mark.parametrize("limit", [0, 10_000], ids=["shortlisted", "all pairs"])
-def test_ties_go_to_the_first_row(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ties_go_to_the_first_row() -> None:
     """Among identical campaigns the order is that of the index, so that two runs agree."""
-    monkeypatch.setattr(neighbours, "EXACT_LIMIT", limit)
     theta = np.tile(np.array([0.5, 0.3, 0.2], dtype=np.float32), (30, 1))
     weights = sp.csr_matrix(np.tile(np.array([0.6, 0.8], dtype=np.float32), (30, 1)))
     found = _bare_index(theta, weights).all_nearest(4)
@@ -163,10 +130,8 @@ def test_ties_go_to_the_first_row(limit: int, monkeypatch: pytest.MonkeyPatch) -
     assert found.similarities[0] == pytest.approx([1, 1, 1, 1])
 
 
-@pytest.mark.parametrize("limit", [0, 10_000], ids=["shortlisted", "all pairs"])
-def test_far_campaigns_are_no_neighbours(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_far_campaigns_are_no_neighbours() -> None:
     """Below min_similarity nobody is named, even if the list is then short or empty."""
-    monkeypatch.setattr(neighbours, "EXACT_LIMIT", limit)
     theta = np.array([[0.98, 0.01, 0.01], [0.97, 0.02, 0.01], [0.01, 0.01, 0.98]], dtype=np.float32)
     weights = sp.csr_matrix(np.eye(3, dtype=np.float32))
     found = _bare_index(theta, weights, topic_weight=1, latent_weight=0, min_similarity=0.5).all_nearest(5)
@@ -193,26 +158,29 @@ def test_a_fresh_copy_of_a_campaign_finds_it_first() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
-def test_few_campaigns_have_as_many_neighbours_as_there_are(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One to five campaigns: everyone else; shortlists name nobody that all pairs do not."""
+def test_few_campaigns_have_as_many_neighbours_as_there_are(n: int) -> None:
+    """One to five campaigns: everyone else."""
     index = _index(n, num_topics=2, n_terms=5, min_similarity=0)
-    exact = index.all_nearest(10)
-    assert [len(rows) for rows in exact.rows] == [n - 1] * n
-    monkeypatch.setattr(neighbours, "EXACT_LIMIT", 0)
-    for short, every in zip(index.all_nearest(10).rows, exact.rows, strict=True):
-        assert short.tolist() == [row for row in every.tolist() if row in short]
+    assert [len(rows) for rows in index.all_nearest(10).rows] == [n - 1] * n
 
 
-def test_one_term_and_two_topics_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The narrowest index there is works by both ways."""
+def test_one_term_and_two_topics_are_enough() -> None:
+    """The narrowest index there is works."""
     index = _bare_index(
         np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]], dtype=np.float32),
         sp.csr_matrix(np.ones((3, 1), dtype=np.float32)),
     )
-    exact = index.all_nearest(1)
-    monkeypatch.setattr(neighbours, "EXACT_LIMIT", 0)
-    assert [rows.tolist() for rows in exact.rows] == [rows.tolist() for rows in index.all_nearest(1).rows]
-    assert exact.rows[0].tolist() == [1]
+    assert [rows.tolist() for rows in index.all_nearest(1).rows] == [[1], [0], [1]]
+
+
+@pytest.mark.parametrize("least", [0.2, 0.29, 0.57])
+def test_a_similarity_at_the_minimum_is_a_neighbours(least: float) -> None:
+    """Whatever floats make of the two decimals."""
+    settings = {"topic_weight": 1, "latent_weight": 0, "min_similarity": least}
+    index = _bare_index(np.eye(2, dtype=np.float32), sp.csr_matrix((2, 1), dtype=np.float32), **settings)
+    bare = replace(_vectors(index, 0), theta=np.array([least**2, 0]))
+    found = index.nearest(bare, 2)
+    assert (found.rows[0].tolist(), found.similarities[0].tolist()) == ([0], [least])
 
 
 def test_index_and_model_of_two_runs_are_refused() -> None:
@@ -221,7 +189,7 @@ def test_index_and_model_of_two_runs_are_refused() -> None:
     with pytest.raises(ArtifactMismatchError, match="10 fingerprints but 9 rows"):
         CampaignIndex(index.theta, index.weights[:9], index.latent, index.settings)
     with pytest.raises(ArtifactMismatchError, match="12 topics but the fingerprint 3"):
-        index.nearest(CampaignVectors(np.full(3, 1 / 3), index.weights[0], index.latent[0]), 5)
+        index.nearest(replace(_vectors(index, 0), theta=np.full(3, 1 / 3)), 5)
 
 
 def test_without_a_latent_space_its_share_goes_to_the_others() -> None:
@@ -233,5 +201,10 @@ def test_without_a_latent_space_its_share_goes_to_the_others() -> None:
 
 def test_an_opposite_in_the_latent_space_costs_nothing() -> None:
     """Its cosine counts as 0: campaigns that share terms stay as similar as these make them."""
-    blend = Blend(0.1, 0.6, 0.3)
-    assert blend.similarity(0.5, -0.9, 0.5) == blend.similarity(0.5, 0.0, 0.5)
+    theta = np.full((2, 1), 1, dtype=np.float32)
+    terms = sp.csr_matrix(np.ones((2, 1), dtype=np.float32))
+    settings = NeighbourSettings(topic_weight=0.1, latent_weight=0.6)
+    for other in (-1, 0):
+        latent = np.array([[1], [other]], dtype=np.float32)
+        found = CampaignIndex(theta, terms, latent, settings).all_nearest(1)
+        assert found.similarities[0] == pytest.approx([0.4])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
@@ -12,6 +13,11 @@ from topic_model.arrays import IntArray
 
 Split = Callable[..., None]
 """``split(kernel, indptr, *arguments)``: calls ``kernel(start, stop, *arguments)`` for parts that cover all rows."""
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
