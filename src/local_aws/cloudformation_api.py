@@ -18,6 +18,7 @@ from moto.core.utils import camelcase_to_underscores, method_names_from_class
 from local_aws.cloudformation_change_sets import ChangeSets
 from local_aws.cloudformation_changes import changes, has_updates
 from local_aws.cloudformation_engine import NOT_EMULATED, Engine
+from local_aws.cloudformation_operations import FOLDER
 from local_aws.cloudformation_parameters import SHOWN_SECRET, Parameter, parameters_of
 from local_aws.cloudformation_providers import ResourceError, providers
 from local_aws.cloudformation_stacks import STACK_NAME, Goal, Resource, Stack, Stacks
@@ -37,7 +38,7 @@ class Service:
 
     def __init__(self, config: LocalConfig, client_for: Callable[[str, str | None], Any]) -> None:
         self.config = config
-        self.stacks = Stacks(config.root / "cloudformation")
+        self.stacks = Stacks(config.root / FOLDER)
         self.engine = Engine(config, self.stacks, client_for)
         self.change_sets = ChangeSets(self.stacks, self.engine)
         self.client_for = client_for

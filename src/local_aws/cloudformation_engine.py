@@ -22,6 +22,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws import cloudformation_schema as schema
+from local_aws.cloudformation_operations import new_operation, operating
 from local_aws.cloudformation_plan import Plan, planned, pseudo_parameters, replaces
 from local_aws.cloudformation_providers import Call, Properties, Provider, ResourceError, normal, providers
 from local_aws.cloudformation_stacks import Goal, Resource, Stack, Stacks
@@ -286,6 +287,7 @@ class Engine:
             raise ResourceError(current.logical_id)
 
     def _create(self, stack: Stack, resource: Resource, verb: str) -> None:
+        resource.operation = new_operation()
         stack.turn_resource(resource, f"{verb}_IN_PROGRESS")
         provider = providers()[resource.type]
 
@@ -297,6 +299,7 @@ class Engine:
         self._do(stack, resource, provider, verb, create)
 
     def _update(self, stack: Stack, resource: Resource, before: Properties) -> None:
+        resource.operation = new_operation()
         stack.turn_resource(resource, "UPDATE_IN_PROGRESS")
         provider = providers()[resource.type]
 
@@ -312,7 +315,8 @@ class Engine:
             if found := schema.faults(resource.type, resource.properties):
                 raise ResourceError(f"Properties validation failed for resource {resource.logical_id} with message:\n"
                                     f"[{', '.join(found)}]")  # fmt: skip
-            call = action()
+            with operating(resource.operation):
+                call = action()
         except (ResourceError, ClientError, BotoCoreError) as error:
             stack.turn_resource(resource, f"{verb}_FAILED", _why(error))
             raise ResourceError(resource.logical_id) from error
@@ -373,10 +377,12 @@ class Engine:
         return failed
 
     def _delete(self, stack: Stack, resource: Resource) -> bool:
+        resource.operation = new_operation()
         stack.turn_resource(resource, "DELETE_IN_PROGRESS")
         try:
             if resource.physical_id:
-                providers()[resource.type].delete(self._call(stack, resource))
+                with operating(resource.operation):
+                    providers()[resource.type].delete(self._call(stack, resource))
         except (ResourceError, ClientError, BotoCoreError) as error:
             stack.turn_resource(resource, "DELETE_FAILED", _why(error))
             return False

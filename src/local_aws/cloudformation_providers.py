@@ -141,7 +141,8 @@ GONE = frozenset({
 
 def _is_gone(error: ClientError) -> bool:
     code = str(error.response["Error"]["Code"])
-    return code in GONE or code.endswith(".NotFound")
+    no_stack = code == "ValidationError" and "does not exist" in str(error) and error.operation_name == "DescribeStacks"
+    return code in GONE or code.endswith(".NotFound") or no_stack
 
 
 class Provider:

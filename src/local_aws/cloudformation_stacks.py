@@ -51,7 +51,9 @@ class Resource:
     deletion_policy: str = "Delete"
     replace_policy: str = "Delete"
     token: str = ""
-    """What names made up for it end in; chosen before it is made, so that one half-made is found again."""
+    """What names made up for it end in."""
+    operation: str = ""
+    """What is, or was last, done with it: :mod:`local_aws.cloudformation_operations`."""
 
 
 @dataclass

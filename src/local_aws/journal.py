@@ -20,6 +20,7 @@ from typing import Any
 
 from werkzeug.test import EnvironBuilder
 
+from local_aws.cloudformation_operations import HEADER as OPERATION_HEADER
 from local_aws.config import ACCOUNT, LocalAwsError, root_option
 from local_aws.http_server import BodyReader, Environ, Headers, WsgiApp
 from local_aws.request_names import action_of, region_of, service_of
@@ -84,6 +85,7 @@ _KEPT_HEADERS = {
     "HTTP_X_AMZ_TARGET": "X-Amz-Target",
     "HTTP_SMITHY_PROTOCOL": "Smithy-Protocol",
     "HTTP_X_AMZN_QUERY_MODE": "X-Amzn-Query-Mode",
+    "HTTP_X_LOCAL_AWS_OPERATION": OPERATION_HEADER,
     "HTTP_X_LOCAL_AWS_SEED": "X-Local-Aws-Seed",  # ids are drawn from it, now and when it is played
 }
 
@@ -174,6 +176,10 @@ class Journal:
                 os.truncate(self.path, end)
                 self._file = self.path.open("ab")
                 raise
+
+    def drop(self, operations: frozenset[str]) -> None:
+        """Forget what was done for these operations on stacks' resources; call it before the replay."""
+        self._entries = [entry for entry in self._entries if entry.headers.get(OPERATION_HEADER) not in operations]
 
     def replay(self, app: WsgiApp, services: set[str] | None) -> None:
         """Play the entries of ``services`` to ``app``; None means all but S3's, which come first."""

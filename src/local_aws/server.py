@@ -220,12 +220,14 @@ def _assemble(config: LocalConfig, identity: dict[str, Any]) -> tuple[Any, Any]:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     from local_aws import apigateway, endpoint_invocations, iam_enforcement, replayed_ids, s3_requests, s3_store
+    from local_aws.cloudformation_operations import unfinished
     from local_aws.journal import Journal, Journalled
 
     moto_app = apigateway.control_plane(DomainDispatcherApplication(create_backend_app))
     moto_app = replayed_ids.control_plane(moto_app)
     moto_app = endpoint_invocations.wrap(s3_requests.wrap(moto_app))
     journal = Journal(config.root / "journal.jsonl")
+    journal.drop(unfinished(config.root))
     journal.replay(moto_app, services={"s3"})
     s3_store.load()
     journal.replay(moto_app, services=None)
