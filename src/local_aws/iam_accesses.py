@@ -117,7 +117,7 @@ _PASSED = {
     "states": ("states.amazonaws.com", ("roleArn",)),
     "lambda": ("lambda.amazonaws.com", ("Role",)),
     "scheduler": ("scheduler.amazonaws.com", ("Target.RoleArn",)),
-    "apigateway": ("apigateway.amazonaws.com", ("cloudwatchRoleArn",)),
+    "apigateway": ("apigateway.amazonaws.com", ("patchOperations.value",)),
     "cloudformation": ("cloudformation.amazonaws.com", ("RoleARN",)),
     "events": ("events.amazonaws.com", ("Targets.RoleArn",)),
     "application-autoscaling": ("application-autoscaling.amazonaws.com", ("RoleARN",)),
@@ -137,7 +137,7 @@ def _passed_roles(call: Call) -> Iterator[Access]:
     """``iam:PassRole`` on each role that a call hands to a service, which then must be able to assume it."""
     service, parameters = _PASSED.get(call.service, ("", ()))
     for role_arn in {role_arn for path in parameters for role_arn in _at(call.params, path.split("."))}:
-        if role_arn.startswith("arn:"):
+        if role_arn.startswith("arn:") and ":role/" in role_arn:
             yield Access("iam:PassRole", role_arn, {"iam:passedtoservice": (service,)})
             refusal = _CANNOT_ASSUME.get(call.service)
             said = (refusal[0], refusal[1].format(role=role_arn)) if refusal else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from local_aws.request_names import service_of
 
 logger = logging.getLogger(__name__)
 
+_ECR_IMAGE = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com/([^@:]+)(?:[@:].*)?")
+_PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 _FREE = frozenset({"sts:GetCallerIdentity", "sts:GetSessionToken"})
 """Operations that AWS asks no permission for."""
 
@@ -196,6 +199,18 @@ def role_may(role_arn: str | None, actions: Iterable[str], resource: str) -> boo
         return False
     caller = Caller(role_arn, _enforcer[0].identities.account, role_arn=role_arn)
     return all(_enforcer[0].decide(caller, Access(action, resource)).allowed for action in actions)
+
+
+def refused_image(role_arn: str | None, image: str) -> str | None:
+    """Why SageMaker may not pull an image as a role; None where it may, or the image is in no ECR."""
+    found = _ECR_IMAGE.fullmatch(image)
+    if not _enforcer or found is None:
+        return None
+    repository = f"arn:aws:ecr:{found[2]}:{found[1]}:repository/{found[3]}"
+    if role_may(role_arn, ("ecr:GetAuthorizationToken",), "*") and role_may(role_arn, _PULL, repository):
+        return None
+    needed = ", ".join(("ecr:GetAuthorizationToken", *_PULL))
+    return f"ClientError: {role_arn} may not pull the image {image}; it needs {needed}"
 
 
 def service_may(service: str, action: str, resource: str, context: Mapping[str, tuple[str, ...]]) -> bool | None:

@@ -19,6 +19,7 @@ from typing import Any
 from moto.sagemaker.exceptions import ValidationError
 
 from local_aws.config import LocalAwsError, LocalConfig
+from local_aws.iam_enforcement import refused_image
 from local_aws.job_files import (
     S3Object,
     download,
@@ -170,6 +171,8 @@ class ModelServer:
 
     def launch(self) -> None:
         """Starts the container without waiting for it."""
+        if refused := refused_image(self.model.role_arn, self.model.image):
+            raise ModelServerError(refused)
         self.ready = False  # it may be the second life of one that was
         self._close_connections()
         self.port = _free_port()

@@ -18,7 +18,7 @@ from moto.sagemaker.exceptions import ValidationError
 
 from local_aws.config import LocalAwsError, LocalConfig
 from local_aws.docker_mode import DockerRunner
-from local_aws.iam_enforcement import acting_as
+from local_aws.iam_enforcement import acting_as, refused_image
 from local_aws.iam_identities import AssumeRoleRefusedError
 from local_aws.job_errors import JobFailedError, JobStoppedError, unwritable_reason
 from local_aws.job_files import remove_folder
@@ -310,6 +310,8 @@ class Job(ABC):
             JobFailedError: it exited with another code than 0; the reason is what it wrote to ``output/failure``.
             JobStoppedError: it was stopped or ran too long.
         """
+        if refused := refused_image(self.role_arn, image):
+            raise JobFailedError(refused)
         launch = Launch(
             name=self.name,
             image=image,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from moto.sagemaker.exceptions import ValidationError
 
 from local_aws.job_errors import JobFailedError, JobStoppedError
@@ -12,6 +14,9 @@ from local_aws.job_files import FolderSync, download, list_objects, resolve_sour
 from local_aws.sagemaker_job import Job, compiled_metrics, final_metrics
 from local_aws.saved_state import now
 
+logger = logging.getLogger(__name__)
+
+_NAMESPACE = "/aws/sagemaker/TrainingJobs"
 _MESSAGES = {
     "Starting": "Preparing the instances for training",
     "Downloading": "Downloading input data",
@@ -86,7 +91,9 @@ class TrainingJob(Job):
             stopped = stop
         finally:
             metrics = compiled_metrics(self.request["AlgorithmSpecification"].get("MetricDefinitions") or [])
-            self.update({"FinalMetricDataList": final_metrics(self.log_path, metrics)})
+            measured = final_metrics(self.log_path, metrics)
+            self.update({"FinalMetricDataList": measured})
+            self._publish(measured)
         if stopped is None or any((self.base_dir / "model").iterdir()):
             self._enter("Uploading")
             self._upload()
@@ -156,6 +163,16 @@ class TrainingJob(Job):
             entry_point=entry_point,
             max_seconds=self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds"),
         )
+
+    def _publish(self, measured: list[dict[str, Any]]) -> None:
+        """Puts the metrics into CloudWatch, as the job's role; a refusal costs the metrics and not the job."""
+        dimensions = [{"Name": "TrainingJobName", "Value": self.name}]
+        data = [{**one, "Dimensions": dimensions} for one in measured]
+        try:
+            if data:
+                self.caller.client("cloudwatch").put_metric_data(Namespace=_NAMESPACE, MetricData=data)
+        except (ClientError, BotoCoreError, JobFailedError) as error:
+            logger.warning("the metrics of training job %s are not in CloudWatch: %s", self.name, error)
 
     def _upload(self) -> None:
         output = self.request["OutputDataConfig"]
