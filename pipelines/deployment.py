@@ -29,8 +29,8 @@ JSON_TYPES = ["application/json", "application/jsonlines"]
 
 DEPLOY_INPUT = {"prefix": None, "model": {"name": None}, "model_version": None}
 """What an execution's input has: the prefix of names, the SageMaker model, and the version that it answers with."""
-OVERHEAD_SECONDS = 900
-"""What a deployment's execution may take beyond the deployment itself: small calls and their retries."""
+OVERHEAD_SECONDS = 1_800
+"""What a deployment's execution may take beyond the deployment itself: small calls, waits for a quota of machines."""
 
 
 def build_deploy_workflow(settings: PipelineSettings) -> dict[str, Any]:
@@ -105,7 +105,10 @@ def _describe(settings: PipelineSettings, *, exists: Any, missing: Any, on_failu
     unexpected = Pass("EndpointUnknown", input_path="$.lookup_error", result_path="$.error")
     undescribed = record_failure("DescribeEndpoint", logs=ENDPOINT_LOGS, then=on_failure)
     unexpected.next(undescribed)
-    absent.add_choice(ChoiceRule.StringMatches("$.lookup_error.Cause", "*ould not find endpoint*"), missing)
+    cause = "$.lookup_error.Cause"
+    absent.add_choice(ChoiceRule.StringMatches(cause, "*ould not find endpoint*"), missing)
+    throttled = steps.Wait("WaitForThrottle", seconds=settings.deployment.poll_seconds)
+    absent.add_choice(ChoiceRule.StringMatches(cause, "*ate exceeded*"), throttled)
     absent.default_choice(unexpected)
     describe = Task(
         "DescribeEndpoint",
@@ -115,9 +118,11 @@ def _describe(settings: PipelineSettings, *, exists: Any, missing: Any, on_failu
         result_selector={"status": "$.EndpointStatus", "config": "$.EndpointConfigName"},
         result_path="$.endpoint_before",
         timeout_seconds=60,
-        # Not retried for a missing endpoint, which has the same error name as every refusal of the API.
+        # A missing endpoint has the same error name as every refusal of the API, throttling among them: none of these
+        # is retried here, and the choice behind tells them apart.
         retry=[retry(["ThrottlingException"], attempts=4, seconds=2, max_seconds=30)],
     )
+    throttled.next(describe)
     describe.add_catch(steps.Catch(error_equals=["States.TaskFailed"], result_path="$.lookup_error", next_step=absent))
     describe.add_catch(steps.Catch(error_equals=["States.ALL"], result_path="$.error", next_step=undescribed))
 
@@ -129,24 +134,34 @@ def _describe(settings: PipelineSettings, *, exists: Any, missing: Any, on_failu
         timeout_seconds=60,
         retry=any_failure_retries(),
     )
-    gone = steps.Wait("WaitForDeletion", seconds=settings.deployment.poll_seconds)
+    gone = steps.Wait("WaitForEndpointToSettle", seconds=settings.deployment.poll_seconds)
     gone.next(describe)
     delete.next(gone)
     serves = steps.Choice("EndpointFailed?")
     status = "$.endpoint_before.status"
     serves.add_choice(ChoiceRule.StringEquals(status, "Failed"), guard(delete, logs=ENDPOINT_LOGS, then=on_failure))
     serves.add_choice(ChoiceRule.StringEquals(status, "Deleting"), gone)
-    # An update would end the test, with nobody having looked at what it found.
-    test = Pass(
-        "AbTestUnderWay",
-        parameters={
-            "Error": "AbTestUnderWay",
-            "Cause": "States.Format('an A/B test is under way on endpoint ${EndpointName} ({}); end it with "
-            "topic-model ab stop, and deploy again', $.endpoint_before.config)",
-        },
-        result_path="$.error",
+    serves.add_choice(ChoiceRule.StringEquals(status, "SystemUpdating"), gone)
+
+    def refuse(error: str, cause: str) -> Any:
+        state = Pass(error, parameters={"Error": error, "Cause": cause}, result_path="$.error")
+        state.next(undescribed)
+        return state
+
+    # Waiting for it would be no help: its smoke test would meet the next canary.
+    busy = refuse(
+        "EndpointBusy",
+        "States.Format('endpoint ${EndpointName} is {}: another deployment is under way; when it is over, redrive this "
+        "execution, or the one that started it', $.endpoint_before.status)",
     )
-    test.next(undescribed)
+    changing = [ChoiceRule.StringEquals(status, busy_status) for busy_status in ("Creating", "Updating", "RollingBack")]
+    serves.add_choice(ChoiceRule.Or(changing), busy)
+    # An update would end the test, with nobody having looked at what it found.
+    test = refuse(
+        "AbTestUnderWay",
+        "States.Format('an A/B test is under way on endpoint ${EndpointName} ({}); end it with topic-model ab stop, "
+        "and deploy again', $.endpoint_before.config)",
+    )
     serves.add_choice(ChoiceRule.StringMatches("$.endpoint_before.config", f"*{AB_TEST_CONFIG}*"), test)
     serves.default_choice(exists)
     describe.next(serves)
@@ -162,8 +177,9 @@ def _change(name: str, parameters: dict[str, Any], then: Any, on_failure: Any) -
         result_path=None,
         timeout_seconds=60,
         retry=[
-            retry(["ThrottlingException", "SageMaker.ThrottlingException"], attempts=4, seconds=2, max_seconds=60),
             retry(["SageMaker.ResourceLimitExceededException"], attempts=5, seconds=30, max_seconds=600),
+            # The SDK's integration gives throttling, as all that SageMaker's model does not name, this one name.
+            retry(["ThrottlingException", "SageMaker.SageMakerException"], attempts=4, seconds=2, max_seconds=60),
         ],
     )
     task.next(then)

@@ -26,6 +26,11 @@ _PLAN_URIS = (
     "lookups",
     "lookup_model",
 )
+_TRANSIENT_NESTED_ERRORS = [
+    "StepFunctions.AWSStepFunctionsException",
+    "StepFunctions.ExecutionLimitExceededException",
+    "StepFunctions.ThrottlingException",
+]
 
 
 def build_training_workflow(settings: PipelineSettings) -> dict[str, Any]:
@@ -263,7 +268,7 @@ def _deploy(settings: PipelineSettings) -> Any:
         },
         result_path="$.deployment",
         timeout_seconds=settings.deployment.timeout_seconds + OVERHEAD_SECONDS + 60,
-        retry=[retry(["StepFunctions.ThrottlingException"], attempts=4, seconds=2, max_seconds=60)],
+        retry=[retry(_TRANSIENT_NESTED_ERRORS, attempts=4, seconds=2, max_seconds=60)],
     )
 
 

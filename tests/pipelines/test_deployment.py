@@ -71,6 +71,47 @@ def test_the_shipped_latency_limit_rolls_back_a_model_twenty_times_slower() -> N
     assert states("")["AlarmOnLatency"]["Parameters"]["Threshold"] <= 20 * 10_000
 
 
+def test_probes_are_twice_what_the_alarms_ask_for() -> None:
+    """In a period, or a laptop's shorter bake, the canary's share of probes is twice the least number."""
+    for deployment in (load_settings().deployment, on_a_laptop(load_settings().deployment)):
+        window = min(deployment.alarms.period_seconds, deployment.bake_seconds)
+        polls = window // (deployment.poll_seconds + 1)
+        share = deployment.step_instances / deployment.instance_count
+        assert deployment.probes_per_poll * polls * share >= 2 * deployment.alarms.min_requests
+    assert states("")["ProbeCanary"]["Parameters"]["Payload"]["probes"] == load_settings().deployment.probes_per_poll
+
+
+def test_a_deployment_never_fails_for_its_probes() -> None:
+    """Whatever becomes of them, the workflow goes on to look at the endpoint, or to retire models."""
+    found = states("")
+    for name, then in (("ProbeCanary", "DescribeDeployment"), ("JudgeCanary", "RetireModels")):
+        (catcher,) = found[name]["Catch"]
+        assert catcher["ErrorEquals"] == ["States.ALL"]
+        assert found[catcher["Next"]]["Next"] == found[name]["Next"] == then
+
+
+def test_an_endpoint_that_changes_is_left_alone() -> None:
+    """Another's deployment is no failure of AWS: it is named, and what to do; maintenance is waited for."""
+    found = states("")
+    rules = json.dumps(found["EndpointFailed?"]["Choices"])
+    for status, then in (("Updating", "EndpointBusy"), ("RollingBack", "EndpointBusy"), ("Creating", "EndpointBusy")):
+        assert f'"StringEquals": "{status}"' in rules and f'"Next": "{then}"' in rules
+    (waiting,) = [c for c in found["EndpointFailed?"]["Choices"] if c.get("StringEquals") == "SystemUpdating"]
+    assert found[waiting["Next"]]["Type"] == "Wait"
+    assert "redrive" in json.dumps(found["EndpointBusy"])
+
+
+def test_calls_that_are_throttled_or_out_of_quota_are_made_again() -> None:
+    """With back-off and jitter; a throttled look for the endpoint does not count as one that is not there."""
+    found = states("")
+    for name in ("CreateEndpoint", "UpdateEndpoint"):
+        retried = {error for retrier in found[name]["Retry"] for error in retrier["ErrorEquals"]}
+        assert {"SageMaker.ResourceLimitExceededException", "SageMaker.SageMakerException"} <= retried
+        assert {retrier["JitterStrategy"] for retrier in found[name]["Retry"]} == {"FULL"}
+    waits = [c["Next"] for c in found["EndpointMissing?"]["Choices"] if c["StringMatches"] == "*ate exceeded*"]
+    assert [found[name]["Next"] for name in waits] == ["DescribeEndpoint"]
+
+
 def test_the_alarms_watch_the_new_fleet_alone() -> None:
     """SageMaker's metrics by the new configuration's name, latency in microseconds; missing data are no failure."""
     found = states("deployment: {alarms: {max_latency_p99_ms: 250}}")
