@@ -59,16 +59,16 @@ class Snapshot:
     key_source: str
 
     def match(self, method: str, raw_path: str) -> tuple[Route, dict[str, str]] | None:
-        """The method that a request is for, and its path parameters, decoded.
+        """The method that a request is for, and its path parameters, as they came.
 
         Literal parts win over ``{one}``, and those over ``{the_rest+}``. Parts are told apart before they are decoded:
-        an encoded slash belongs to a value. A slash at the end is passed over.
+        an encoded slash belongs to a value, and stays encoded in it. A slash at the end is passed over.
         """
         parts = [part for part in raw_path.split("/") if part]
         for node, parameters in _matches(self.root, parts):
             route = node.routes.get(method) or node.routes.get("ANY")
             if route is not None:
-                return route, {name: unquote(value) for name, value in parameters.items()}
+                return route, parameters
         return None
 
 

@@ -28,6 +28,8 @@ class StageRequest:
     method: str
     raw_path: str
     """Below the stage, as it came: encoded."""
+    whole_path: str
+    """As the client sent it, with the stage; in path style with all that stands before it."""
     headers: dict[str, list[str]]
     """By name, as WSGI leaves them: ``X-Api-Key``, however the client wrote it."""
     query: dict[str, list[str]]
@@ -88,7 +90,7 @@ class StageRequest:
             "requestId": self.request_id,
             "extendedRequestId": self.extended_id,
             "httpMethod": self.method,
-            "path": f"/{self.stage}{self.raw_path}",
+            "path": self.whole_path,
             "protocol": str(self.environ.get("SERVER_PROTOCOL", "HTTP/1.1")),
             "requestTime": f"{moment:%d/%b/%Y:%H:%M:%S +0000}",
             "requestTimeEpoch": int(self.moment * 1000),
@@ -113,7 +115,8 @@ def request_of(environ: Environ, api_id: str, stage: str, raw_path: str) -> Stag
     query: dict[str, list[str]] = {}
     for name, value in parse_qsl(str(environ.get("QUERY_STRING", "")), keep_blank_values=True):
         query.setdefault(name, []).append(value)
-    return StageRequest(api_id, stage, str(environ["REQUEST_METHOD"]), raw_path, headers, query, environ)
+    whole_path = str(environ.get("RAW_URI") or environ["PATH_INFO"]).partition("?")[0]
+    return StageRequest(api_id, stage, str(environ["REQUEST_METHOD"]), raw_path, whole_path, headers, query, environ)
 
 
 def _header_name(key: str) -> str:

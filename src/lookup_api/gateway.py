@@ -130,10 +130,16 @@ def _integration() -> dict[str, Any]:
 
 
 def _page_file(path: str) -> dict[str, Any]:
-    """A file of the page. A stage that caches every GET caches it too, so a browser's tag is part of the key: else one
-    browser's 304 would be the answer to all."""
-    tag = {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}}
-    parameters, keys = [tag], ["method.request.header.If-None-Match"]
+    """A file of the page.
+
+    A stage that caches every GET caches it too, so what the answer depends on is part of the key: a browser's tag, else
+    one browser's 304 would be the answer to all, and where a browser is sent on, the host.
+    """
+    header = "Host" if path == "/" else "If-None-Match"
+    parameters: list[dict[str, Any]] = [
+        {"name": header, "in": "header", "required": False, "schema": {"type": "string"}}
+    ]
+    keys = [f"method.request.header.{header}"]
     if path.endswith("{name}"):
         parameters.append({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}})
         keys.append("method.request.path.name")

@@ -17,7 +17,7 @@ import pytest
 from local_aws.config import LocalConfig
 from lookup_api.tables import ensure_tables
 from tests.local_aws.conftest import running
-from tests.lookup_api.conftest import ENDPOINT, KEYS, LOOKUPS, Server
+from tests.lookup_api.conftest import BELOW, ENDPOINT, HTML, KEYS, LOOKUPS, SLASHED, Server
 from topic_model_cli import gateway_stack
 from topic_model_cli.gateway_plans import CLIENTS_TABLE, Limits
 from topic_model_cli.gateway_stack import ANALYSTS, LookupGateway, ensure_gateway, published_clients
@@ -80,6 +80,60 @@ def test_known_campaigns_are_cached_and_fresh_ones_are_not(gateway: LookupGatewa
     assert len(set(ids)) == 1
     fresh = [ask(gateway, "/v1/similar", body={"keywords": ["latte"]}).json()["answer_id"] for _ in range(3)]
     assert len(set(fresh)) == 3
+
+
+def test_feedback_on_a_cached_answer_is_kept_for_each_who_gives_it(gateway: LookupGateway, api: Server) -> None:
+    """The id in it names the answer and not its reader; another client's key, which has no such answer, is refused."""
+    own = next(campaign for campaign, row in api.rows().items() if row["client_id"] == CLIENTS[0] and row["similar"])
+    path = f"/v1/campaigns/{quote(own, safe='')}/similar?k=6"
+    first, second = (ask(gateway, path, CLIENTS[0]).json() for _ in range(2))
+    assert first["answer_id"] == second["answer_id"] is not None
+    said = {
+        "answer_id": first["answer_id"],
+        "kind": "neighbour",
+        "item": first["similar"][0]["campaign_id"],
+        "verdict": "accepted",
+    }
+    ids = set()
+    for by in ("ann", "ben"):
+        kept = ask(gateway, "/v1/feedback", CLIENTS[0], {**said, "by": by})
+        assert (kept.status_code, kept.json()["stored"]) == (201, "created")
+        ids.add(kept.json()["feedback_id"])
+    assert len(ids) == 2
+    refused = ask(gateway, "/v1/feedback", CLIENTS[1], {**said, "by": "eve"})
+    assert (refused.status_code, refused.json()["type"]) == (422, "urn:topic-model:problem:unknown-answer")
+
+
+def test_what_the_cache_does_not_see_changes_no_answer(gateway: LookupGateway, api: Server) -> None:
+    """Parameters that are not declared, and all but the last of a repeated one, neither spoil a cached answer nor make
+    another; a declared one that is wrong is refused, and that for its own value alone."""
+    path = f"/v1/campaigns/{quote(next(iter(api.rows())), safe='')}/similar"
+    odd = ask(gateway, f"{path}?k=101&k=3&min_similarty=0.5&%00=x&k%5B%5D=1")
+    assert odd.status_code == 200 and len(odd.json()["similar"]) == 3
+    plain = ask(gateway, f"{path}?k=3")
+    assert plain.json() == odd.json() and plain.headers["x-request-id"] == odd.headers["x-request-id"]
+    assert [ask(gateway, f"{path}?k={k}").status_code for k in (0, -1, 10**9, "x", 4)] == [400, 400, 400, 400, 200]
+
+
+def test_ids_with_slashes_are_ids(gateway: LookupGateway) -> None:
+    """Encoded they reach the application as they are, also where they end like a path below a campaign."""
+    for campaign in (SLASHED, BELOW, HTML):
+        for below in ("", "/similar", "/recommendations"):
+            answer = ask(gateway, f"/v1/campaigns/{quote(campaign.campaign_id, safe='')}{below}")
+            assert answer.json()["campaign_id"] == campaign.campaign_id
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_the_apis_address_leads_to_the_page(slash: str, gateway: LookupGateway, local_aws: LocalConfig) -> None:
+    """In path style and where the host names the API, with a slash at the end and without one, cached or not."""
+    host = f"{gateway.api_id}.execute-api.localhost:{local_aws.port}"
+    staged = f"{local_aws.endpoint_url}/{gateway.url.split('/')[-2]}"
+    for _ in range(2):
+        for url, headers in ((gateway.url, {}), (staged, {"Host": host})):
+            sent_on = httpx.get(f"{url}{slash}", headers=headers)
+            assert sent_on.status_code == 307
+            page = httpx.get(f"{local_aws.endpoint_url}{sent_on.headers['location']}", headers=headers)
+            assert page.status_code == 200 and "<title>Similar campaigns" in page.text
 
 
 def test_the_page_is_served_below_the_stage(gateway: LookupGateway) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -38,7 +39,7 @@ def event(method: str, path: str, *, key_id: str | None = "abc123", body: Any = 
     """A REST API's proxy event, as API Gateway sends it."""
     identity = {"sourceIp": "10.0.0.1", "userAgent": "tests", **({} if key_id is None else {"apiKeyId": key_id})}
     return {
-        "resource": "/{proxy+}",
+        "resource": re.sub(r"^/v1/campaigns/[^/]+", "/v1/campaigns/{campaign_id}", path),
         "path": path,
         "httpMethod": method,
         "headers": {"Host": "api", "content-type": "application/json"},
@@ -93,7 +94,7 @@ def test_starting_loads_no_model_library() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("variable", [*ENVIRONMENT, "FEEDBACK_DAYS", "CACHE_MB"])
+@pytest.mark.parametrize("variable", [*ENVIRONMENT, "FEEDBACK_DAYS", "CACHE_MB", "STALE_SECONDS", "ANSWER_KEY_SECRET"])
 def test_a_missing_or_wrong_variable_is_named(variable: str) -> None:
     """The function does not start with half of its settings."""
     from lookup_api.settings import ApiSettings

@@ -17,6 +17,7 @@ from lookup_api.documented import reference
 from lookup_api.examples import EXAMPLES
 from lookup_api.gateway import PAGE, gateway_document, resolved
 from lookup_api.openapi import DOCUMENT_PATH, main, rendered
+from lookup_api.proxy_events import as_cached
 from tests.lookup_api.conftest import KEYS, Server
 
 ROOT = Path(__file__).parents[2]
@@ -125,6 +126,15 @@ def test_the_gateways_document_is_what_api_gateway_takes(document: dict[str, Any
                 assert ("method.request.header.x-api-key" in wanted) == ("security" in operation)
             else:
                 assert method == "post" or path == "/health"
+
+
+def test_the_function_sees_the_parameters_that_the_cache_sees(document: dict[str, Any]) -> None:
+    """What is left of a proxy event's query are an operation's cache keys, no fewer and no more."""
+    for path, operations in gateway_document(document)["paths"].items():
+        keys = operations.get("get", {}).get("x-amazon-apigateway-integration", {}).get("cacheKeyParameters", [])
+        declared = {key.rpartition(".")[2] for key in keys if ".querystring." in key}
+        event = {"httpMethod": "GET", "resource": path, "queryStringParameters": dict.fromkeys([*declared, "odd"], "1")}
+        assert (as_cached(event)["queryStringParameters"] or {}).keys() == declared
 
 
 def test_every_route_of_the_application_is_behind_the_gateway(document: dict[str, Any]) -> None:
