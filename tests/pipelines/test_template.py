@@ -152,19 +152,6 @@ def test_the_workflows_may_only_touch_names_of_their_own(resources: dict[str, An
     assert job_prefix("nightly").startswith("tm-")
 
 
-def test_no_policy_allows_everything(resources: dict[str, Any]) -> None:
-    """No statement allows all actions, and only calls that take no resource have all resources."""
-    without_resource = ("logs:", "xray:", "ecr:GetAuthorizationToken", "cloudwatch:PutMetricData")
-    without_resource += ("cloudwatch:GetMetricData", "sagemaker:ListEndpointConfigs")
-    for name, resource in resources.items():
-        for policy in resource.get("Properties", {}).get("Policies", []):
-            for statement in policy["PolicyDocument"]["Statement"]:
-                actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-                assert not any("*" in action for action in actions), name
-                if statement["Resource"] == "*":
-                    assert all(action.startswith(without_resource) for action in actions), name
-
-
 def test_substituting_replaces_every_name(definition: dict[str, Any]) -> None:
     """The definition with its names is plain JSON without ``${…}``, whatever characters a name has."""
     names = {name: f'{name}-"quoted"\\x' for name in SUBSTITUTIONS}
