@@ -1,11 +1,9 @@
-"""The application stack's template: valid, and in step with the definition that it deploys."""
+"""The application stack's template, in step with the definitions that it deploys and the code that it runs."""
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +51,6 @@ def rendered(workflow: Workflow) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def definition() -> dict[str, Any]:
     return rendered(TRAINING)
-
-
-def test_the_template_passes_cfn_lint() -> None:
-    """Types, properties and references of every resource, as CloudFormation's own schemas have them."""
-    linter = Path(sys.executable).with_name("cfn-lint")
-    done = subprocess.run([linter, ROOT / "template.yaml"], capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout
 
 
 MACHINES = {"TrainingWorkflow": TRAINING, "DeployWorkflow": DEPLOY}
