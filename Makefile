@@ -20,6 +20,10 @@ ARGS ?=
 IMAGE ?= topic-model:local
 BASE_IMAGE ?=
 BUILD_ARGS ?=
+PACKAGES ?=
+PACKAGE_ARGS ?=
+IMAGE_ARGS ?=
+QUICK_TESTS := -n 0 tests/pipelines/test_checks.py tests/pipelines/test_settings.py tests/pipelines/test_deployment.py
 UV_VERSION := 0.13.8
 
 ## For everybody
@@ -54,6 +58,10 @@ test: $(DEVELOPMENT_READY) ## Run the tests (ARGS="-k name" for some of them)
 
 .PHONY: check
 check: lint types test definition ## Everything that must hold before a commit: lint, types, tests, docs' commands, the definition
+
+.PHONY: check-quick
+check-quick: lint definition ## A few seconds of it: lint, the definition, and the tests of the workflow's definition
+	@$(BIN)/python -m pytest $(QUICK_TESTS)
 
 .PHONY: lint
 lint: $(DEVELOPMENT_READY) ## Check style and format
@@ -101,10 +109,19 @@ bench-%: $(DEVELOPMENT_READY) ## Run benchmarks/NAME.py: make bench-NAME (ARGS f
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*) $(ARGS)
 
 .PHONY: package
-package: $(DEVELOPMENT_READY) ## Build into dist/: the wheel, the functions' zips, the template to deploy
+package: $(DEVELOPMENT_READY) ## Build into dist/ the wheel and what is deployed; PACKAGES=s3://bucket/prefix uploads that
 	@mkdir -p dist
 	@$(PIP) wheel -qq --no-deps --no-build-isolation --wheel-dir dist .
-	@$(BIN)/topic-model package
+	@$(BIN)/topic-model package $(if $(PACKAGES),--bucket $(PACKAGES)) \
+	  $(if $(wildcard dist/images.json),--images dist/images.json) $(PACKAGE_ARGS)
+
+.PHONY: push
+push: $(DEVELOPMENT_READY) ## Build both images and push them to ECR (IMAGE_REPOSITORY, ACCEPTANCE_REPOSITORY, COMMIT)
+	@$(BIN)/python -m delivery.images $(IMAGE_ARGS)
+
+.PHONY: deliver
+deliver: $(DEVELOPMENT_READY) ## Carry delivery/pipeline.yaml out for the commit at hand, on a local AWS (ARGS="--approve")
+	@$(BIN)/topic-model deliver $(ARGS)
 
 .PHONY: images
 images: $(BIN)/python ## Build the container image with Docker (IMAGE=name BASE_IMAGE=name)

@@ -155,9 +155,9 @@ class FunctionPool:
 
     def invoke(self, function: Any, event: Any) -> Outcome:
         """Runs a function once."""
-        if not function.code_bytes:
+        if not (_has_archive(function) or _command(function)):
             return _error(
-                "Runtime.InvalidEntrypoint", "the local AWS runs functions from zip archives, not from images"
+                "Runtime.InvalidEntrypoint", "the function has neither an archive nor an image whose Command names it"
             )
         try:
             environment = self._environment(function)
@@ -230,7 +230,7 @@ class FunctionPool:
             **environment,
             **caller.environment(),
             "PYTHONUNBUFFERED": "1",
-            "_HANDLER": str(function.handler),
+            "_HANDLER": str(function.handler if _has_archive(function) else _command(function)),
             "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}",
             "AWS_LAMBDA_FUNCTION_NAME": str(function.function_name),
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
@@ -241,7 +241,8 @@ class FunctionPool:
         }
 
     def _code_folder(self, function: Any) -> Path:
-        digest = hashlib.sha256(function.code_bytes).hexdigest()[:16]
+        code = function.code_bytes if _has_archive(function) else str(function.code.get("ImageUri")).encode()
+        digest = hashlib.sha256(code).hexdigest()[:16]
         return self._root / str(function.function_name) / digest
 
     def _take(self, key: str, function: Any, environment: Mapping[str, str]) -> FunctionProcess:
@@ -262,6 +263,9 @@ class FunctionPool:
 
     def _unpacked(self, function: Any) -> Path:
         folder = self._code_folder(function)
+        if not _has_archive(function):
+            # An image's code is this installation's, as a SageMaker job's is in process mode.
+            folder.mkdir(parents=True, exist_ok=True)
         if not folder.is_dir():
             temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
             try:
@@ -314,6 +318,15 @@ class FunctionPool:
             leaving, self._all, self._idle = list(self._all), set(), {}
         for process in leaving:
             process.end()
+
+
+def _has_archive(function: Any) -> bool:
+    return function.package_type != "Image" and bool(function.code_bytes)
+
+
+def _command(function: Any) -> str | None:
+    """The handler that an image's function is called with, by its ``ImageConfig``."""
+    return next(iter(function.image_config.cmd), None) if function.package_type == "Image" else None
 
 
 def _error(kind: str, message: str) -> Outcome:

@@ -25,6 +25,7 @@ from moto.s3 import models
 from moto.s3.models import FakeDeleteMarker, FakeKey, FakeMultipart, S3Backend
 from moto.s3.utils import _VersionedKeyStore
 
+from local_aws import s3_bucket_policies
 from local_aws.config import LocalAwsError, LocalConfig
 from local_aws.s3_index import ObjectIndex, ObjectRow
 
@@ -285,6 +286,7 @@ def install(config: LocalConfig) -> None:
     models._VersionedKeyStore = KeyStore
     S3Backend.copy_object = _copy_object
     S3Backend.upload_part_copy = _upload_part_copy
+    s3_bucket_policies.install()
 
 
 def load() -> None:

@@ -45,6 +45,7 @@ _PLUGS = (
     "sagemaker_packages",
     "lambdas",
     "apigateway",
+    "codepipeline",
     "cloudformation",
 )
 _M_MMAP_THRESHOLD = -3  # malloc.h
@@ -64,7 +65,7 @@ def claim_folder(root: Path) -> IO[str]:
     """
     marker = root / MARKER
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not marker.exists() or not marker.stat().st_size:  # an empty one is what a full disk once left of it
             ours = ("server", "up.lock", MARKER)
             strangers = sorted(path.name for path in root.iterdir() if not path.name.startswith(ours))
@@ -73,6 +74,7 @@ def claim_folder(root: Path) -> IO[str]:
                     f"{root} holds {strangers[0]!r} and is no state folder of the local AWS; choose an empty one"
                 )
             write_atomically(marker, json.dumps({"format": FORMAT}))
+        root.chmod(0o700)  # exports, keys and logs are for whoever started it
         found = read_json(marker).get("format")
         if found != FORMAT:
             raise LocalAwsError(
@@ -242,7 +244,9 @@ def _with_control_routes(app: Any, identity: Mapping[str, Any]) -> Any:
 
     def wsgi(environ: dict[str, Any], start_response: Any) -> Any:
         path = environ["PATH_INFO"]
-        host = environ.get("HTTP_HOST", "127.0.0.1").rsplit(":", 1)[0].lower()
+        host = environ.get("HTTP_HOST", "").rsplit(":", 1)[0].lower()
+        if not host:
+            return _answer(start_response, "400 Bad Request", {"message": "expected a Host header, as HTTP/1.1 has it"})
         if host not in _HOSTS and not host.endswith(".localhost"):
             # A web page that resolves its own name to loopback must not reach the server.
             return _answer(start_response, "403 Forbidden", {"message": f"unknown host {host!r}"})

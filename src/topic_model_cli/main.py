@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from local_aws.config import DEFAULT_ROOT
 from topic_model_cli.ab import app as ab_app
 from topic_model_cli.api import api
+from topic_model_cli.deliver import deliver
 from topic_model_cli.errors import explain_error
 from topic_model_cli.gateway_command import gateway
 from topic_model_cli.local import ROOT_GIVEN
@@ -73,6 +74,7 @@ app.command()(topics)
 app.command()(api)
 app.command()(sample)
 app.command()(package)
+app.command()(deliver)
 app.command()(local_mode)
 local_app.command()(gateway)
 app.add_typer(ab_app, name="ab")
