@@ -36,6 +36,7 @@ from topic_model.map_documents import map_documents
 from topic_model.model import TopicModel
 from topic_model.neighbours import CampaignIndex, with_lists
 from topic_model.prepared import known_bags, prepared_batches
+from topic_model.processes import in_processes, number_of_processes
 from topic_model.projection import MAX_POINTS, project
 from topic_model.published import CLUSTERS, SAME, TOPICS
 from topic_model.recommend import Recommender, build_keyword_table, exclusions, recommendation_record
@@ -46,8 +47,14 @@ from topic_model.weighting import TermWeights
 
 FORMAT_VERSION = 2
 ROWS_A_FILE = 20_000
+ROWS_A_PART = 1_000
+"""Of a file, that one process makes at a time."""
 MAX_KEYWORDS = 50
 """Of a campaign's own keywords, that its row shows."""
+
+
+_Near = tuple[IntArray, FloatArray]
+"""Neighbours of one campaign: rows, and similarities."""
 
 
 def build_lookups(model_artifact: Artifact, prepared: Path, fingerprints: Path, settings: NeighbourSettings) -> Lookups:
@@ -174,57 +181,73 @@ class Lookups:
         return documents
 
     def _write_rows(self, out: Path, version: str, documents: list[dict[str, str]]) -> None:
+        """Write the rows, whose making takes the time of Python's own work, by all cores, and the manifest."""
+        found, size = self._neighbours(), len(self.lookup.campaigns)
+        starts = [
+            start
+            for first in range(0, size, ROWS_A_FILE)
+            for start in range(first, min(first + ROWS_A_FILE, size), ROWS_A_PART)
+        ]
         files = []
-        rows = self._rows(version)
-        for number, start in enumerate(range(0, len(self.lookup.campaigns), ROWS_A_FILE)):
-            name = f"rows-{number:05d}.jsonl"
-            digest, written = hashlib.sha256(), 0
-            with written_whole(out / name) as temporary, temporary.open("wb") as stream:
-                for _ in range(start, min(start + ROWS_A_FILE, len(self.lookup.campaigns))):
-                    line = orjson.dumps(next(rows), option=orjson.OPT_APPEND_NEWLINE)
-                    digest.update(line)
-                    stream.write(line)
-                    written += 1
-            files.append({"name": name, "rows": written, "sha256": digest.hexdigest()})
+        with tempfile.TemporaryDirectory(dir=out, prefix=".rows-") as scratch:
+
+            def write_parts(process: int) -> None:
+                for start in starts[process::number]:
+                    end = min(start + ROWS_A_PART, start - start % ROWS_A_FILE + ROWS_A_FILE, size)
+                    with Path(scratch, f"{start}").open("wb") as stream:
+                        for row in range(start, end):
+                            stream.write(
+                                orjson.dumps(self._row(version, row, *found[row]), option=orjson.OPT_APPEND_NEWLINE)
+                            )
+
+            number = min(number_of_processes(), len(starts))
+            in_processes(write_parts, number)
+            for place, first in enumerate(range(0, size, ROWS_A_FILE)):
+                end = min(first + ROWS_A_FILE, size)
+                name = f"rows-{place:05d}.jsonl"
+                parts = [Path(scratch, f"{start}") for start in starts if first <= start < end]
+                files.append({"name": name, "rows": end - first, "sha256": _join(parts, out / name)})
         write_json(
             out / "manifest.json",
             {
                 "format_version": FORMAT_VERSION,
                 "model_version": version,
                 "trained_model_version": self.lookup.model_version,
-                "rows": len(self.lookup.campaigns),
+                "rows": size,
                 "unscored": len(self.unscored),
                 "files": files,
                 "documents": documents,
             },
         )
 
-    def _rows(self, version: str) -> Iterator[dict[str, Any]]:
+    def _neighbours(self) -> list[tuple[_Near, _Near | None]]:
+        """Of each campaign: its neighbours, and those of its own client, where it has one."""
         lookup = self.lookup
         number = lookup.settings.num_neighbours
         found = lookup.index.all_nearest(number)
-        within: dict[int, tuple[IntArray, FloatArray]] = {}
-        for row, campaign in enumerate(lookup.campaigns):
-            if campaign.client_id is not None and row not in within:
-                rows = lookup.scope.rows[campaign.client_id]
-                own = lookup.scope.all_nearest(campaign.client_id, number)
-                within = dict(enumerate(zip(own.rows, own.similarities, strict=True), start=rows.start))
-            neighbours, similarities = found.rows[row], found.similarities[row]
-            cluster = int(lookup.clusters.assigned[row])
-            lists = self._lists(row, neighbours, similarities)
-            yield {
-                "campaign_id": campaign.campaign_id,
-                "client_id": campaign.client_id,
-                "channel": campaign.channel,
-                "name": campaign.name,
-                "model_version": version,
-                "cluster": cluster,
-                "cluster_label": lookup.clusters.labels[cluster],
-                "topics": top_topics(lookup.model, lookup.index.theta[row]),
-                **self._keywords(row),
-                **lists,
-                "within_client": self._within_client(row, neighbours, within.get(row)),
-            }
+        within: list[_Near | None] = [None] * len(lookup.campaigns)
+        for client, rows in lookup.scope.rows.items():
+            own = lookup.scope.all_nearest(client, number)
+            within[rows] = zip(own.rows, own.similarities, strict=True)
+        return list(zip(zip(found.rows, found.similarities, strict=True), within, strict=True))
+
+    def _row(self, version: str, row: int, near: _Near, within: _Near | None) -> dict[str, Any]:
+        """What the lookup table has of a campaign."""
+        lookup, campaign = self.lookup, self.lookup.campaigns[row]
+        cluster = int(lookup.clusters.assigned[row])
+        return {
+            "campaign_id": campaign.campaign_id,
+            "client_id": campaign.client_id,
+            "channel": campaign.channel,
+            "name": campaign.name,
+            "model_version": version,
+            "cluster": cluster,
+            "cluster_label": lookup.clusters.labels[cluster],
+            "topics": top_topics(lookup.model, lookup.index.theta[row]),
+            **self._keywords(row),
+            **self._lists(row, *near),
+            "within_client": self._within_client(row, near[0], within),
+        }
 
     def _keywords(self, row: int) -> dict[str, Any]:
         """The campaign's own keywords, the most clicked first, and how many it has."""
@@ -252,13 +275,23 @@ class Lookups:
             "recommendations": list(map(recommendation_record, recommendations)),
         }
 
-    def _within_client(
-        self, row: int, neighbours: IntArray, within: tuple[IntArray, FloatArray] | None
-    ) -> dict[str, Any] | str | None:
+    def _within_client(self, row: int, neighbours: IntArray, within: _Near | None) -> dict[str, Any] | str | None:
         """The lists that the campaign's own client may see: of neighbours that are the client's too."""
         if within is None:
             return None
         return SAME if np.array_equal(within[0], neighbours) else self._lists(row, *within)
+
+
+def _join(parts: Iterable[Path], path: Path) -> str:
+    """Write some files, one behind the other, as one; returns the hexadecimal SHA-256 of it."""
+    digest = hashlib.sha256()
+    with written_whole(path) as temporary, temporary.open("wb") as stream:
+        for part in parts:
+            content = part.read_bytes()
+            part.unlink()
+            digest.update(content)
+            stream.write(content)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,18 @@ def test_rows_are_split_over_files(chain: Chain, tmp_path: Path, monkeypatch: py
     assert len({orjson.loads(line)["campaign_id"] for line in lines}) == len(lines) == 80
 
 
+def test_rows_are_the_same_by_any_number_of_processes(
+    chain: Chain, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts made side by side come together in the campaigns' order."""
+    monkeypatch.setattr("topic_model.lookups.ROWS_A_PART", 7)
+    monkeypatch.setattr("topic_model.lookups.number_of_processes", lambda: 3)
+    chain.lookups.write(tmp_path / "lookups", tmp_path / "model")
+    for name in ("rows-00000.jsonl", "manifest.json"):
+        assert (tmp_path / "lookups" / name).read_bytes() == (written / "lookups" / name).read_bytes()
+    assert not list((tmp_path / "lookups").glob(".rows-*"))
+
+
 def test_documents_agree_with_the_rows(chain: Chain, written: Path, rows: dict[str, Any]) -> None:
     """Cluster sizes and labels, the map's campaigns and clusters, and topics whose shares sum to 1."""
     clusters, topics, positions = (_document(written, f"{name}.json") for name in ("clusters", "topics", "map"))
