@@ -155,6 +155,8 @@ class Journal:
         self._lock = threading.Lock()
         try:
             self._entries = list(_read(path))
+            path.touch(mode=0o600)
+            path.chmod(0o600)  # it holds the seeds of API keys, and the values of secrets
             self._file = path.open("ab")
         except OSError as error:
             raise LocalAwsError(f"{path} cannot be used: {error}") from error
@@ -196,6 +198,7 @@ class Journal:
         lines += [entry.to_line() for entry in _present_rows()]
         temporary = self.path.with_suffix(".tmp")
         try:
+            temporary.touch(mode=0o600)
             temporary.write_bytes(b"".join(lines))
         except OSError as error:
             temporary.unlink(missing_ok=True)

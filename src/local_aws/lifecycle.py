@@ -200,7 +200,7 @@ def _health(port: int) -> dict[str, Any] | None:
 def _starting(root: Path) -> Iterator[None]:
     """Hold the folder's start lock, so that two starts at once make one server."""
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (root / "up.lock").open("a", encoding="utf-8")
     except OSError as error:
         raise LocalAwsError(f"{root} cannot hold the local AWS's state: {error}; choose another folder") from error

@@ -37,6 +37,7 @@ _PLUGS = (
     "iam_enforcement",
     "iam_managed_policies",
     "replayed_ids",
+    "s3_access_logs",
     "s3_store",
     "cloudwatch",
     "stepfunctions",

@@ -7,12 +7,14 @@ import json
 import os
 import signal
 import socket
+import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from local_aws import lifecycle
 from local_aws.config import LocalAwsError, LocalConfig
 from local_aws.server import parse_images, write_atomically
 from tests.local_aws.conftest import server_pid, start
@@ -64,6 +66,27 @@ def test_another_sites_name_for_loopback_is_refused(shared_aws: LocalConfig) -> 
     http_connection = connection(shared_aws)
     http_connection.request("GET", "/", headers={"Host": "evil.example"})
     assert http_connection.getresponse().status == 403
+
+
+@pytest.mark.parametrize("head", ["GET /_local_aws/health\r\n", "GET /_local_aws/health HTTP/1.0\r\n\r\n"])
+def test_a_request_that_names_no_host_is_refused(head: str, shared_aws: LocalConfig) -> None:
+    """HTTP/0.9, which has no headers, and HTTP/1.0 without one: what is not told is not taken for loopback."""
+    with socket.create_connection(("127.0.0.1", shared_aws.port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert b"expected a Host header" in answer and b'"pid"' not in answer
+
+
+def test_the_state_folder_is_its_owners_alone(local_aws: LocalConfig) -> None:
+    """Nobody else on the machine reads the journal, which holds what keys are made of; also of a folder of before."""
+    journal = local_aws.root / "journal.jsonl"
+    for path, mode in ((local_aws.root, 0o755), (journal, 0o644)):
+        assert stat.S_IMODE(path.stat().st_mode) == mode & 0o700
+        path.chmod(mode)
+    lifecycle.down(local_aws.root)
+    start(local_aws.root)  # writes the journal anew
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (local_aws.root, journal)] == [0o700, 0o600]
 
 
 def test_motos_reset_route_is_closed(shared_aws: LocalConfig) -> None:
