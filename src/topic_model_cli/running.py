@@ -52,6 +52,11 @@ class RunPlan:
     publish: bool | None = None
     """Whether lookups are published without a deployment; None leaves it to ValidateRequest."""
 
+    def request(self, exports: str) -> dict[str, Any]:
+        """The execution's input for exports at an ``s3://`` URI."""
+        request: dict[str, Any] = {"exports": exports, "deploy": self.deploy}
+        return request if self.publish is None else {**request, "publish": self.publish}
+
 
 def run_workflow(plan: RunPlan) -> None:
     """Run it and report on it; prints as it goes.
@@ -182,10 +187,7 @@ def _start(
     console.print(f"run {plan.name}: {len(plan.exports.files)} file(s) of {channels}", soft_wrap=True)
     if plan.deploy:
         console.print(_how_it_deploys(plan.settings), soft_wrap=True)
-    request: dict[str, Any] = {"exports": exports, "deploy": plan.deploy}
-    if plan.publish is not None:
-        request["publish"] = plan.publish
-    execution.start(config, stacks.state_machine_arn(config), plan.name, request)
+    execution.start(config, stacks.state_machine_arn(config), plan.name, plan.request(exports))
     return definitions[stacks.STATE_MACHINE]
 
 

@@ -173,6 +173,7 @@ def test_a_defect_is_no_message() -> None:
         (["--input", "a.jsonl", "--settings", "typo.yaml"], "did you mean 'min_df'"),
         (["--input", "a.jsonl", "--settings", "none.yaml"], "no settings file none.yaml"),
         (["--input", "a.jsonl", "--ground-truth", "none.jsonl"], "none.jsonl"),
+        (["--input", "a.jsonl", "--no-publish"], "--no-publish is for --no-deploy"),
     ],
 )
 def test_a_mistake_is_told_before_anything_starts(

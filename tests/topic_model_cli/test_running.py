@@ -19,6 +19,7 @@ from topic_model_cli.errors import RunFailedError, explain_error
 from topic_model_cli.exports_upload import find_exports
 from topic_model_cli.results import write_json
 from topic_model_cli.running import RunPlan, _folder_or_nothing
+from workflow_functions import validate_request
 
 RECORD = '{"campaign_id": "a", "keywords": ["tea"]}\n'
 
@@ -52,6 +53,18 @@ def test_a_folder_that_cannot_be_finished_is_not_left(
     if raised:
         for part in ("run one succeeded", "No space left on device", "/runs/one/", "another --name"):
             assert part in str(told.value)
+
+
+@pytest.mark.parametrize(("deploy", "publish"), [(True, None), (False, None), (False, True), (False, False)])
+def test_the_request_is_one_that_the_workflow_takes(tmp_path: Path, deploy: bool, publish: bool | None) -> None:
+    """What the options say is in the execution's input; ValidateRequest decides what they leave open."""
+    exports = find_exports(_export(tmp_path))
+    plan = RunPlan("one", exports, load_settings(), {}, tmp_path / "one", tmp_path, 1, deploy, publish)
+
+    request = plan.request("s3://bucket/exports/one/")
+
+    assert (request["deploy"], request.get("publish")) == (deploy, publish)
+    assert validate_request._checked(request) == request
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes under /proc")
