@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from local_aws.cloudwatch_math import evaluate
 from pipelines.deployment import ENDPOINT_TAG, build_deploy_workflow
 from pipelines.deployment_alarms import alarm_names
 from pipelines.deployment_settings import on_a_laptop
@@ -110,6 +111,17 @@ def test_calls_that_are_throttled_or_out_of_quota_are_made_again() -> None:
         assert {retrier["JitterStrategy"] for retrier in found[name]["Retry"]} == {"FULL"}
     waits = [c["Next"] for c in found["EndpointMissing?"]["Choices"] if c["StringMatches"] == "*ate exceeded*"]
     assert [found[name]["Next"] for name in waits] == ["DescribeEndpoint"]
+
+
+@pytest.mark.parametrize(
+    ("requests", "p99", "median", "measure"),
+    [(9, 1_000, 1_000, 0), (20, 1_000, 8, 8), (20, 200, 190, 190), (100, 200, 8, 200)],
+)
+def test_one_slow_request_among_few_is_no_verdict(requests: int, p99: int, median: int, measure: int) -> None:
+    """A worker's first request may be slow; a model that is slow throughout is found among few requests as well."""
+    *_, expression = states("")["AlarmOnLatency"]["Parameters"]["Metrics"]
+    values = {"requests": float(requests), "latency": float(p99), "median": float(median)}
+    assert evaluate(expression["Expression"], values) == measure
 
 
 def test_the_alarms_watch_the_new_fleet_alone() -> None:
