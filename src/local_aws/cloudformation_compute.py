@@ -280,14 +280,16 @@ class _ScalableTarget(Provider):
         asked = {**call.pick("ServiceNamespace", "ScalableDimension"), "ResourceIds": [key["ResourceId"]]}
         there = call.send("application-autoscaling", "describe_scalable_targets", asked)
         call.refuse_if(there["ScalableTargets"], text(key["ResourceId"]))
-        call.send("application-autoscaling", "register_scalable_target", call.rest("ScheduledActions"))
+        tags = {text(tag["Key"]): text(tag["Value"]) for tag in call.properties.get("Tags", [])}
+        target = call.rest("ScheduledActions", "Tags") | ({"Tags": tags} if tags else {})
+        call.send("application-autoscaling", "register_scalable_target", target)
         call.made(
             "|".join(text(call.properties[one]) for one in ("ResourceId", "ScalableDimension", "ServiceNamespace"))
         )
         self._actions(call)
 
     def update(self, call: Call) -> None:
-        call.send("application-autoscaling", "register_scalable_target", call.rest("ScheduledActions"))
+        call.send("application-autoscaling", "register_scalable_target", call.rest("ScheduledActions", "Tags"))
         self._actions(call)
 
     def delete(self, call: Call) -> None:
