@@ -38,9 +38,7 @@ def main() -> None:
     parser.add_argument("sizes", nargs="*", type=int, default=[10_000, 20_000])
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    print(
-        f"{'campaigns':>9} {'kind':<7} {'recall@10':>9} {'loss':>7} {'all pairs':>10} {'lists':>10} {'searched':>10}"
-    )
+    print(f"{'campaigns':>9} {'kind':<7} {'recall@10':>9} {'loss':>7} {'all pairs':>10} {'lists':>10} {'searched':>10}")
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory(prefix="topic-model-neighbours-") as work:
             _compare("sample", sample_index(Path(work), size, arguments.seed))
