@@ -26,6 +26,3 @@ def install() -> None:
         return IAMPolicy(json.dumps({**document, "Statement": kept})).is_action_permitted(action, resource)
 
     FakeBucket.get_permission = get_permission
-    # moto refuses access logs to a bucket whose policy does not allow them yet; S3 takes the request, and a stack's
-    # policy, which names both buckets, cannot come first.
-    FakeBucket._log_permissions_enabled_policy = staticmethod(lambda **_: True)
