@@ -86,7 +86,7 @@ definition: $(DEVELOPMENT_READY) ## Check the workflow's definition: rendered fi
 	  for file in pipelines/rendered/*.asl.json; do node_modules/.bin/asl-validator --json-path $$file || exit 1; done; \
 	else echo "asl-validator skipped: npm is not installed (CI runs it)"; fi
 
-TEMPLATES := template.yaml
+TEMPLATES := template.yaml delivery/pipeline.yaml delivery/acceptance.yaml
 CHECKOV := build/checks/bin/checkov
 
 .PHONY: check-templates
