@@ -119,19 +119,21 @@ def stop(
 ) -> None:
     """End the test: all requests go to the side that is kept, the other one is retired."""
     from topic_model_cli import ab_endpoint
-    from topic_model_cli.ab_models import lookup_model, published_version
+    from topic_model_cli.ab_models import lookups_to_publish, published_version
     from workflow_functions import publish_lookups, retire_models
 
     with _stack(root, aws, endpoint, lookup_table, feedback_table) as names:
-        test = ab_endpoint.decide(names, keep.value)
-        kept = lookup_model(test.variant(keep.value).model)
-        typer.echo(f"endpoint {names.endpoint}: all traffic on {test.variant(keep.value).name} …")
+        kept = ab_endpoint.needed_test(names.endpoint).variant(keep.value)
         published = published_version(names.lookup_table)
-        if published != kept.version and publish:
-            publish_lookups.handler({"lookups": kept.lookups, "table": names.lookup_table}, None)
+        # Looked for before anything changes: a run's files may be gone.
+        lookups = lookups_to_publish(kept.model) if publish and published != kept.version else None
+        test = ab_endpoint.decide(names, keep.value)
+        typer.echo(f"endpoint {names.endpoint}: all traffic on {kept.name} …")
+        if lookups is not None:
+            publish_lookups.handler({"lookups": lookups, "table": names.lookup_table}, None)
             typer.echo(f"lookups of model {kept.version} are published; they were of {published or 'none'}")
         elif published != kept.version:
-            typer.echo(f"lookups are of model {published or 'none'} still; those of {kept.version}: {kept.lookups}")
+            typer.echo(f"lookups are of model {published or 'none'} still, not of {kept.version}")
         else:
             typer.echo(f"lookups are of model {published}")
         # Behind the lookups: until here the same again does what an interruption left undone.

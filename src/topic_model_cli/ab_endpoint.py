@@ -104,6 +104,17 @@ def find_test(endpoint: str) -> AbTest | None:
     return AbTest(name, config["CreationTime"], sides["A"], sides["B"], plan, shown["EndpointStatus"])
 
 
+def needed_test(endpoint: str) -> AbTest:
+    """The test that is under way on an endpoint.
+
+    Raises:
+        AbTestError: none is, or there is no such endpoint.
+    """
+    if (test := find_test(endpoint)) is None:
+        raise AbTestError(f"no A/B test is under way on endpoint {endpoint}")
+    return test
+
+
 def start(names: Names, plan: Plan, *, model: str | None = None, run: str | None = None, say: Say = print) -> AbTest:
     """Put a model beside the one that serves; ``model`` is a SageMaker model's name, ``run`` a run whose model it is.
 
@@ -162,9 +173,7 @@ def decide(names: Names, keep: str) -> AbTest:
     Raises:
         AbTestError: there is no test, or the endpoint is changing.
     """
-    test = find_test(names.endpoint)
-    if test is None:
-        raise AbTestError(f"no A/B test is under way on endpoint {names.endpoint}")
+    test = needed_test(names.endpoint)
     _settled(names.endpoint)
     kept, other = test.variant(keep), test.variant("B" if keep == "A" else "A")
     _forget(names)

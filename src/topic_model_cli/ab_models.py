@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from topic_model.errors import TopicModelError
 from topic_model.published import POINTER
 from workflow_functions import aws
+from workflow_functions.errors import LookupRowsError
 from workflow_functions.lookup_rows import read_manifest
 from workflow_functions.run_models import run_folder
 
@@ -52,6 +53,18 @@ def lookup_model(name: str) -> LookupModel:
     artifact = shown.get("PrimaryContainer", {}).get("ModelDataUrl", "")
     lookups = f"{_run_folder(artifact, name)}/lookups"
     return LookupModel(name, read_manifest(lookups)["model_version"], lookups)
+
+
+def lookups_to_publish(name: str) -> str:
+    """The lookups of a SageMaker model's run, which are there.
+
+    Raises:
+        AbTestError: they cannot be read; the message says how to do without them.
+    """
+    try:
+        return lookup_model(name).lookups
+    except LookupRowsError as error:
+        raise AbTestError(f"{error}; nothing was changed, and --no-publish does without them") from error
 
 
 def published_version(lookup_table: str) -> str | None:

@@ -43,7 +43,7 @@ MAX_SAMPLE = 32
 MAX_PROBES = 500
 SECONDS = 10.0
 """After which no more probes are sent in one call: the workflow has an endpoint to look after."""
-THREADS = 4
+THREADS = 2
 RECENT_PERIODS = 5
 """In one of which others must have asked enough for probes to be left out; metrics come a minute or two late."""
 

@@ -313,6 +313,19 @@ def test_a_test_without_a_table_of_feedback_has_its_requests(tested: Lab) -> Non
     assert A in told and B in told
 
 
+def test_lookups_that_are_gone_are_found_before_anything_changes(tested: Lab) -> None:
+    """The test goes on with its weights; how to end it without them is said."""
+    s3, before = tested.config.client("s3"), tested.status()["variants"]["B"]
+    run = next(run for run, version in VERSIONS.items() if version == before["model_version"])
+    place = {"Bucket": "models", "Key": f"runs/{run}/lookups/manifest.json"}
+    manifest = s3.get_object(**place)["Body"].read()
+    s3.delete_object(**place)
+    told = tested.ab("stop", "--keep", "B", fails=True)
+    s3.put_object(**place, Body=manifest)
+    assert "nothing was changed, and --no-publish does without them" in told
+    assert tested.status()["variants"]["B"]["weight"] == before["weight"]
+
+
 @pytest.mark.parametrize("keep", ["B", "A"])
 def test_the_kept_side_serves_alone_and_the_other_is_retired(tested: Lab, keep: str) -> None:
     """All traffic on what is kept, under the name that a canary keeps; lookups are of the model that serves."""
