@@ -268,6 +268,21 @@ def test_verdicts_are_stored_and_taken_back_and_keywords_taken_along(page: Calla
     assert one.said == []
 
 
+def test_an_answer_that_may_not_be_judged_any_more_is_asked_for_again(page: Callable[..., Page]) -> None:
+    """The page says why, and one press asks the same again: then the verdict is kept."""
+    seen = page().open(campaign="coffee-0001")
+    detail = "the answer is more than 7 days old; ask again, and judge the new answer"
+    seen.answer("/v1/feedback", problem(422, "expired-answer", detail))
+    first = seen.tab.get_by_role("button", name=re.compile("^Accept: ")).first
+    first.click()
+    seen.tab.get_by_text("more than 7 days old").wait_for()
+    assert first.get_attribute("aria-pressed") == "false"
+    seen.tab.get_by_role("button", name="Ask again").click()
+    seen.settled()
+    first.click()
+    seen.until("document.querySelector('.verdict.accepted[aria-pressed=true]')")
+
+
 def test_names_with_markup_are_text(page: Callable[..., Page]) -> None:
     """In lists, headings, suggestions and on the map; and a cell that would be a formula is text in the file."""
     one = page()
@@ -493,6 +508,20 @@ def alone(answer: dict[str, Any], box: dict[str, float]) -> tuple[int, float, fl
     x = (box["width"] - wide) / 2 + answer["x"][place] / 10_000 * wide
     y = (box["height"] - high) / 2 + (1 - answer["y"][place] / 10_000) * high
     return place, x, y
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_lies_on_the_map(width: int, page: Callable[..., Page]) -> None:
+    """Every place of the map can be pointed at, on a phone too: no button covers campaigns."""
+    seen = page(width=width).open(map="")
+    covered = """[...Array(400).keys()].filter((at) => {
+      const box = document.querySelector("canvas.rings").getBoundingClientRect();
+      const x = box.x + (box.width * (at % 20 + 0.5)) / 20;
+      const y = box.y + (box.height * (Math.floor(at / 20) + 0.5)) / 20;
+      return !document.elementFromPoint(x, y)?.matches("canvas.rings");
+    }).length"""
+    seen.tab.evaluate("document.querySelector('.stage').scrollIntoView({ block: 'center' })")
+    assert seen.tab.evaluate(covered) == 0
 
 
 def test_a_click_on_the_map_opens_what_is_there(page: Callable[..., Page], api: Server) -> None:

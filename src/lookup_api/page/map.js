@@ -70,13 +70,16 @@ function show(points, parameters, signal, go) {
     history.replaceState(history.state, "", hashOf(cluster < 0 ? { map: "" } : { map: "", cluster }));
   });
   const button = (words, name, act) => element("button", { type: "button", "aria-label": name, on: { click: act } }, words);
-  map.stage.append(element("div", { class: "buttons" },
-    button("+", "Zoom in", () => map.zoom(1.6)), button("−", "Zoom out", () => map.zoom(1 / 1.6)), button("All", "Show the whole map", map.showAll)));
+  // Below the map and not on it: there they would cover campaigns.
+  const buttons = element("div", { class: "buttons", role: "group", "aria-label": "Zoom" },
+    button("+", "Zoom in", () => map.zoom(1.6)), button("−", "Zoom out", () => map.zoom(1 / 1.6)), button("All", "Show the whole map", map.showAll));
   const shown = points.count < points.total ? `${number(points.count)} of ${number(points.total)} campaigns, drawn by lot` : plural(points.count, "campaign");
   const parts = [
     element("p", { class: "note" }, `${shown}. Near campaigns are about the same thing; far distances mean nothing. A colour is a cluster.`),
     element("div", { class: "map" },
-      element("div", {}, map.stage, element("p", { class: "note", id: "map-keys" }, "Wheel or pinch to zoom, drag to move, click to open. Once the map has the focus: arrow keys, + and −, 0 for all; Enter opens the campaign nearest to the middle.")),
+      element("div", {}, map.stage, buttons, element("p", { class: "note", id: "map-keys" },
+        element("span", { class: "by-finger" }, "Two fingers zoom, and one moves the map then. A tap says what a campaign is, a second one opens it. "),
+        element("span", { class: "by-mouse" }, "Wheel or pinch to zoom, drag to move, click to open. Once the map has the focus: arrow keys, + and −, 0 for all; Enter opens the campaign nearest to the middle."))),
       element("div", { class: "beside" }, element("h3", { id: "clusters" }, "Clusters"), legend.list, members)),
   ];
   const wanted = parameters.has("campaign") ? points.ids.indexOf(parameters.get("campaign")) : -1;
