@@ -158,7 +158,9 @@ def _put_stand_in(ecr: Any, name: str, tag: str, sources: str) -> None:
         },
         "layers": [],
     }
-    ecr.put_image(repositoryName=name, imageManifest=json.dumps(manifest), imageTag=tag)
+    text = json.dumps(manifest)
+    digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"  # ECR makes it by itself, the local AWS does not
+    ecr.put_image(repositoryName=name, imageManifest=text, imageTag=tag, imageDigest=digest)
 
 
 def _push_by_docker(ecr: Any, registry: str, image: str) -> None:

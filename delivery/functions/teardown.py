@@ -216,8 +216,16 @@ def _without_api_keys(stack: str) -> None:
 
 
 def _empty_buckets(data: list[list[str]]) -> None:
+    """No bucket logs into another any more: to empty the one would put something into the other."""
     storage = _client("s3")
-    for bucket in (name for kind, name in data if kind == "AWS::S3::Bucket"):
+    buckets = [name for kind, name in data if kind == "AWS::S3::Bucket"]
+    for bucket in buckets:
+        try:
+            storage.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
+        except ClientError as error:
+            if not _absent(error, "nosuchbucket"):
+                raise
+    for bucket in buckets:
         try:
             for page in storage.get_paginator("list_object_versions").paginate(Bucket=bucket):
                 objects = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ LOCAL_CONNECTION = "arn:aws:codeconnections:us-east-1:123456789012:connection/00
 """Stands for the connection: here the source is the repository on this disk."""
 _START_SECONDS = 120
 _STACK_SECONDS = 300.0
+_PRODUCTION_CAMPAIGNS = 1_000
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def ensure_delivery_stack(
         "Repository": f"local/{commit.repository.name}",
         "Branch": commit.branch if commit.branch != "HEAD" else "main",
         "TeardownPollSeconds": "1",
+        **({} if "ProductionExports" in given else {"ProductionExports": _production_exports(config)}),
         **given,
     }
     unknown = sorted(set(given) - set(template["Parameters"]))
@@ -113,6 +116,23 @@ def ensure_delivery_stack(
         build_variables=_build_variables(config, definition),
         outputs={output["OutputKey"]: str(output["OutputValue"]) for output in stack["Outputs"]},
     )
+
+
+def _production_exports(config: LocalConfig) -> str:
+    """Exports that stand for production's own: another sample than the test environment's, made once."""
+    from topic_model.sample import DEFAULT_SEED, generate_sample
+
+    name, s3 = f"topic-model-exports-{config.account}", config.client("s3")
+    uri = f"s3://{name}/exports/"
+    if name in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]:
+        return uri
+    with tempfile.TemporaryDirectory(prefix="topic-model-exports-") as folder:
+        out = Path(folder) / "sample"
+        generate_sample(out, campaigns=_PRODUCTION_CAMPAIGNS, seed=DEFAULT_SEED + 1)
+        s3.create_bucket(Bucket=name)
+        for path in sorted((out / "exports").rglob("*.csv")):
+            s3.upload_file(str(path), name, f"exports/{path.relative_to(out / 'exports')}")
+    return uri
 
 
 def put_template(config: LocalConfig, bucket: str, key: str, content: bytes) -> str:
