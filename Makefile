@@ -19,6 +19,8 @@ SEED ?=
 ARGS ?=
 IMAGE ?= topic-model:local
 BASE_IMAGE ?=
+DOCKER_ROOT ?= .local-aws-docker
+DOCKER_PORT ?= 4611
 BUILD_ARGS ?=
 PACKAGES ?=
 PACKAGE_ARGS ?=
@@ -38,6 +40,17 @@ run: $(RUN_READY) ## Run the whole workflow on the sample, or on your own export
 	@if [ "$(INPUT)" = build/sample/exports ] && [ ! -e build/sample ]; then $(MAKE) --no-print-directory sample; fi
 	@$(BIN)/topic-model run --input "$(INPUT)" $(ARGS)
 
+.PHONY: run-docker
+run-docker: $(RUN_READY) ## As run, every job and the endpoint in a container of the image, which make images builds
+	@if [ "$(INPUT)" = build/sample/exports ] && [ ! -e build/sample ]; then $(MAKE) --no-print-directory sample; fi
+	@$(BIN)/topic-model local up --root $(DOCKER_ROOT) --port $(DOCKER_PORT) --mode docker --image $(IMAGE)
+	@$(BIN)/topic-model run --input "$(INPUT)" --root $(DOCKER_ROOT) $(ARGS)
+
+.PHONY: local-mode
+local-mode: $(RUN_READY) ## As run, by the SageMaker SDK's local mode; compares with process mode bit for bit
+	@if [ "$(INPUT)" = build/sample/exports ] && [ ! -e build/sample ]; then $(MAKE) --no-print-directory sample; fi
+	@$(BIN)/topic-model local-mode --input "$(INPUT)" --image $(IMAGE) $(ARGS)
+
 .PHONY: sample
 sample: $(RUN_READY) ## Write the sample's exports to build/sample (CAMPAIGNS=2000 SEED=number)
 	@$(BIN)/topic-model sample --out build/sample --campaigns $(CAMPAIGNS) $(if $(SEED),--seed $(SEED))
@@ -48,6 +61,7 @@ install: $(RUN_READY) ## Install what a run needs, and no more (the other target
 .PHONY: clean
 clean: ## Stop the local AWS and remove what was built (runs/, .local-aws/ and the environment stay)
 	@if [ -x $(BIN)/topic-model ]; then $(BIN)/topic-model local down || true; fi
+	@if [ -d $(DOCKER_ROOT) ]; then $(BIN)/topic-model local down --root $(DOCKER_ROOT) || true; fi
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 
 ## For developers
@@ -127,6 +141,25 @@ deliver: $(DEVELOPMENT_READY) ## Carry delivery/pipeline.yaml out for the commit
 images: $(BIN)/python ## Build the container image with Docker (IMAGE=name BASE_IMAGE=name)
 	@$(BIN)/python -m containers.build --tag $(IMAGE) $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) $(BUILD_ARGS)
 
+SUPPLY_CHAIN := build/supply-chain/bin
+
+.PHONY: sbom
+sbom: $(SUPPLY_CHAIN)/cyclonedx-py ## Write bills of materials (CycloneDX) to dist/: of the locks, and of the image if it is built
+	@mkdir -p dist
+	@for lock in container lookup-api; do \
+	  $(SUPPLY_CHAIN)/cyclonedx-py requirements requirements/$$lock.txt --output-reproducible --short-PURLs --sv 1.6 \
+	    --of JSON --output-file dist/sbom.$$lock.json || exit 1; \
+	  echo "dist/sbom.$$lock.json  of requirements/$$lock.txt"; \
+	done
+	@if docker image inspect $(IMAGE) >/dev/null 2>&1; then \
+	  $(SUPPLY_CHAIN)/python src/topic_model_cli/image_sbom.py $(IMAGE) dist/sbom.image.json; \
+	else rm -f dist/sbom.image.json; echo "dist/sbom.image.json not written: Docker has no image $(IMAGE) (make images)"; fi
+
+.PHONY: audit
+audit: $(BIN)/python $(SUPPLY_CHAIN)/cyclonedx-py ## Look up known vulnerabilities of the locked versions; no data is no pass
+	@PYTHONPATH=src $(BIN)/python -m topic_model_cli.audit_requirements $(SUPPLY_CHAIN)/pip-audit \
+	  requirements/container.txt requirements/lookup-api.txt requirements/run.txt
+
 .PHONY: docs
 docs: $(DEVELOPMENT_READY) ## Write docs/cli.md anew from the commands' own help
 	@$(BIN)/python -m topic_model_cli.reference docs/cli.md
@@ -142,6 +175,8 @@ lock: $(BIN)/python ## Choose the versions of requirements/ anew, for Python 3.1
 	  --python-platform x86_64-manylinux_2_28 --constraints requirements/development.txt \
 	  --output-file requirements/lookup-api.txt
 
+	@printf '%s\n' cyclonedx-bom pip-audit | $(BIN)/uv pip compile - --universal --python-version 3.11 $(LOCKED) --upgrade \
+	  --output-file requirements/supply-chain.txt
 	@printf '%s\n' checkov | $(BIN)/uv pip compile - --universal --python-version 3.11 $(LOCKED) --upgrade \
 	  --output-file requirements/checks.txt
 
@@ -180,6 +215,13 @@ $(CHECKOV): requirements/checks.txt | $(BIN)/python
 	@echo "Installing checkov (requirements/checks.txt) into build/checks; a minute, once"
 	@$(BIN)/python -m venv --clear build/checks
 	@build/checks/bin/python -m pip --disable-pip-version-check install -qq --no-deps --requirement $<
+	@touch $@
+
+# Another one: checkov holds back the library that the bills are made with.
+$(SUPPLY_CHAIN)/cyclonedx-py: requirements/supply-chain.txt | $(BIN)/python
+	@echo "Installing what make sbom and make audit need (requirements/supply-chain.txt) into build/supply-chain"
+	@$(BIN)/python -m venv --clear build/supply-chain
+	@$(SUPPLY_CHAIN)/python -m pip --disable-pip-version-check install -qq --no-deps --requirement $<
 	@touch $@
 
 $(RUN_READY): requirements/run.txt $(PACKAGING) | $(BIN)/python

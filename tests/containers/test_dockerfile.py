@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from containers import base_image, build, health, prune
+from tests.containers.conftest import Run
+from topic_model_cli import image_sbom
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = os.environ.get("TOPIC_MODEL_IMAGE", build.DEFAULT_TAG)
@@ -136,6 +138,20 @@ def test_certificates_that_are_not_there_are_named(tmp_path: Path) -> None:
     """A bundle that the environment names wrongly is an error before anything is built."""
     with pytest.raises(build.BuildError, match=r"PIP_CERT names '/no/such\.pem'"):
         build.certificates(tmp_path, {"PIP_CERT": "/no/such.pem"}).__enter__()
+
+
+def test_a_changed_source_changes_the_images_label(tmp_path: Path) -> None:
+    """The hash is over what the image is made of; the build's own helpers and caches are not in it."""
+    for name in ("containers/Dockerfile", "containers/serve.py", "requirements/container.txt", "src/topic_model/a.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    before = build.sources_hash(tmp_path)
+    for name in ("containers/build.py", "src/topic_model/__pycache__/a.pyc", "README.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    assert build.sources_hash(tmp_path) == before
+    (tmp_path / "src/topic_model/a.py").write_text("2")
+    assert build.sources_hash(tmp_path) != before
 
 
 def test_without_docker_the_build_says_so(tmp_path: Path) -> None:
@@ -273,6 +289,46 @@ def test_image_has_the_locks_versions_and_no_others() -> None:
         name, _, version = pin.partition("==")
         lock[name] = version
     assert installed == lock
+
+
+@pytest.mark.docker
+def test_bill_of_materials_is_of_what_the_image_holds() -> None:
+    """Read inside of the image: the lock's packages, the base's Debian packages, and the interpreter's version."""
+    found = image_sbom.inventory(IMAGE)
+    lock = (ROOT / "requirements/container.txt").read_text()
+    assert all(f"{each['name'].lower().replace('_', '-')}==" in lock for each in found["python"])
+    assert len(found["python"]) > 40
+    assert {"libc6", "base-files"} <= {each["name"] for each in found["debian"]}
+    assert found["version"].startswith("3.11.")
+    with pytest.raises(image_sbom.ImageSbomError, match=r"no-such-image:none cannot be read.*make images"):
+        image_sbom.inventory("no-such-image:none")
+
+
+@pytest.mark.docker
+def test_image_serves_as_nobody_and_says_when_it_is_healthy(run: Run) -> None:
+    """`serve` has given up root once it answers; Docker's health check asks for its ping."""
+    name = f"served-{os.getpid()}"
+    docker("run", "--detach", "--name", name, "--health-interval", "1s", "--volume", f"{run.model}:/opt/ml/model:ro",
+           IMAGE, "serve")  # fmt: skip
+    try:
+        health = "starting"
+        for _ in range(600):
+            health = docker("inspect", "--format", "{{.State.Health.Status}}", name).stdout.strip()
+            if health != "starting":
+                break
+            subprocess.run(["sleep", "0.2"], check=True)
+        assert health == "healthy", docker("logs", name).stderr
+        first = "from pathlib import Path as P; print(P('/proc/1').stat().st_uid, P('/proc/1/cmdline').read_text())"
+        assert docker("exec", name, "python", "-c", first).stdout.startswith("10001 python")
+    finally:
+        docker("rm", "--force", name)
+
+
+@pytest.mark.docker
+def test_image_says_which_sources_it_is_of() -> None:
+    """Its label is the hash of this checkout's sources, so that a stale image can be told."""
+    labelled = docker("image", "inspect", IMAGE, "--format", f'{{{{index .Config.Labels "{build.SOURCES_LABEL}"}}}}')
+    assert labelled.stdout.strip() == build.sources_hash(ROOT), f"{IMAGE} is of other sources: make images"
 
 
 @pytest.mark.docker
