@@ -16,6 +16,7 @@ one that would gain comes back. The fixed point is that of the plain iteration (
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -38,10 +39,15 @@ SMALLEST = 1e-18
 #: exp(-80) of the largest is what a topic has at least of exp(E[log theta]).
 _LOWEST_EXPONENT = -80.0
 #: A topic is left out when it has less than this share of the campaign's words over its prior.
-DROPPED = 1e-5
+DROPPED = 3e-5
 #: A campaign is done when an iteration moves its fingerprint by no more than this in all. On the sample the fingerprint
-#: is then within 2e-6 of where it would go, for every campaign.
-TOLERANCE = 1e-6
+#: is then within 5e-5 of where it would go, for every campaign, and for 99 of 100 within 1e-5.
+TOLERANCE = 2e-6
+#: Iterations that move no more than this share of the words, and each by the same factor of the one before, go to where
+#: that leads, in one leap: the factor is above the first number and differs by less than the second of what is left.
+STEADY = 1e-3
+SLOW = 0.3
+ALIKE = 0.1
 MAX_ITERATIONS = 1_000
 MAX_ROUNDS = 10
 #: The first iterations are over all topics and in float32. They end when one in so many topics is left …
@@ -53,6 +59,7 @@ MAX_ROUGH_ITERATIONS = 20
 NEGLIGIBLE = 1e-8
 ROWS_AT_A_TIME = 256
 WIDTH = 8
+CACHE_LINE = 64
 _TERMS_AT_A_TIME = 4_096
 
 
@@ -149,6 +156,19 @@ def _shrink(alpha, least, rows, length, active, is_active, current, gamma, n):  
             gamma[topic] = current[k]
             is_active[topic] = False
     return left
+
+
+@kernel(**ARITHMETIC)
+def _leap(alpha, active, current, step, n, rate):  # type: ignore[no-untyped-def]
+    """To where steps lead that shrink by ``rate`` each: the sum of the geometric series (Aitken's extrapolation).
+
+    A topic that would fall to its prior stays where it is.
+    """
+    far = rate / (1.0 - rate)
+    for k in range(n):
+        there = current[k] + far * step[k]
+        if there > alpha[active[k]]:
+            current[k] = there
 
 
 @kernel(**ARITHMETIC)
@@ -288,9 +308,11 @@ def infer(indptr, indices, weights, topics, alpha, thetas):  # type: ignore[no-u
     rough, rough_alpha = np.empty((4, num_topics), np.float32), alpha.astype(np.float32)
     rough_e, rough_mixture, rough_gains, rough_gamma = rough[0], rough[1], rough[2], rough[3]
     y, e, mixture = np.empty(num_topics), np.empty(num_topics), np.empty(num_topics)
-    gains, current, gamma = np.empty(num_topics), np.empty(num_topics), np.empty(num_topics)
+    gains, step, gamma = np.empty(num_topics), np.empty(num_topics), np.empty(num_topics)
     rows, scales = np.empty(longest * num_topics), np.empty(longest)
-    active, is_active = np.empty(num_topics, np.int64), np.empty(num_topics, np.bool_)
+    # One more than there are topics: see where they are filled.
+    active, current = np.empty(num_topics + 1, np.int64), np.empty(num_topics + 1)
+    is_active = np.empty(num_topics, np.bool_)
     prior, highest_alpha = alpha.sum(), alpha[: thetas.shape[1]].max()
     done = 0
     for d in range(len(indptr) - 1):
@@ -298,7 +320,7 @@ def infer(indptr, indices, weights, topics, alpha, thetas):  # type: ignore[no-u
         counts = weights[indptr[d] : indptr[d + 1]]
         words = counts.sum()
         bound = TOLERANCE * (words + prior)
-        least = DROPPED * words
+        least, steady = DROPPED * words, STEADY * words
         _rough_start(
             counts, ids, topics, rough_alpha, float32(words), rough_e, rough_mixture, rough_gains, rough_gamma
         )  # fmt: skip
@@ -307,13 +329,12 @@ def infer(indptr, indices, weights, topics, alpha, thetas):  # type: ignore[no-u
             is_active[k] = gamma[k] - alpha[k] > least
         for _ in range(MAX_ROUNDS):
             n = 0
-            for k in range(num_topics):
-                if is_active[k]:
-                    active[n] = k
-                    current[n] = gamma[k]
-                    n += 1
+            for k in range(num_topics):  # without a branch; what is written beyond n is not read
+                active[n] = k
+                current[n] = gamma[k]
+                n += is_active[k]
             _gather(topics, ids, active, n, rows)
-            top = 0.0
+            top, last, last_rate = 0.0, 0.0, 0.0
             for _ in range(MAX_ITERATIONS):
                 top = _mixture(current, n, y, e, mixture)
                 _gains(counts, rows, n, mixture, scales, gains)
@@ -322,7 +343,8 @@ def infer(indptr, indices, weights, topics, alpha, thetas):  # type: ignore[no-u
                 for k in range(n):
                     gain = mixture[k] * gains[k]
                     updated = alpha[active[k]] + gain
-                    change += abs(updated - current[k])
+                    step[k] = updated - current[k]
+                    change += abs(step[k])
                     current[k] = updated
                     left += gain > least
                 done += 1
@@ -330,6 +352,16 @@ def infer(indptr, indices, weights, topics, alpha, thetas):  # type: ignore[no-u
                     break
                 if left < n:
                     n = _shrink(alpha, least, rows, len(ids), active, is_active, current, gamma, n)
+                    last = 0.0
+                    continue
+                if change > steady:
+                    continue
+                rate = change / last if last > change else 0.0
+                if rate > SLOW and abs(rate - last_rate) < ALIKE * (1.0 - rate):
+                    _leap(alpha, active, current, step, n, rate)
+                    last, last_rate = 0.0, 0.0
+                else:
+                    last, last_rate = change, rate
             for k in range(n):
                 gamma[active[k]] = current[k]
             if n == num_topics:
@@ -402,7 +434,9 @@ class Inference:
         self._num_topics = len(alpha)
         # Topics that nothing belongs to fill the last register: loops over topics then have no rest.
         added = -self._num_topics % WIDTH
-        self._topics = np.pad(scaled_topics(lambda_), ((0, 0), (0, added)))
+        topics = scaled_topics(lambda_)
+        self._topics = aligned((len(topics), self._num_topics + added))
+        self._topics[:, : self._num_topics] = topics
         self._alpha = np.pad(np.asarray(alpha, dtype=np.float64), (0, added), constant_values=1.0)
 
     def theta(
@@ -449,6 +483,13 @@ class Inference:
 
     def _infer(self, indptr: IntArray, indices: Any, weights: FloatArray, theta: FloatArray) -> None:
         infer(indptr, indices, weights, self._topics, self._alpha, theta)
+
+
+def aligned(shape: tuple[int, int]) -> Float32Array:
+    """Zeros that begin with a cache line; NumPy's begin anywhere, and half of the loads then cross into the next."""
+    room = np.zeros(4 * math.prod(shape) + CACHE_LINE, dtype=np.uint8)
+    begin = -room.ctypes.data % CACHE_LINE
+    return room[begin : begin + 4 * math.prod(shape)].view(np.float32).reshape(shape)
 
 
 def _as_ids(indices: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
