@@ -106,12 +106,15 @@ def test_feedback_on_a_cached_answer_is_kept_for_each_who_gives_it(gateway: Look
 
 def test_what_the_cache_does_not_see_changes_no_answer(gateway: LookupGateway, api: Server) -> None:
     """Parameters that are not declared, and all but the last of a repeated one, neither spoil a cached answer nor make
-    another; a declared one that is wrong is refused, and that for its own value alone."""
+    another, nor do slashes too many; a declared parameter that is wrong is refused for its own value alone."""
     path = f"/v1/campaigns/{quote(next(iter(api.rows())), safe='')}/similar"
     odd = ask(gateway, f"{path}?k=101&k=3&min_similarty=0.5&%00=x&k%5B%5D=1")
     assert odd.status_code == 200 and len(odd.json()["similar"]) == 3
     plain = ask(gateway, f"{path}?k=3")
     assert plain.json() == odd.json() and plain.headers["x-request-id"] == odd.headers["x-request-id"]
+    for slashed in ("/v1/campaigns/coffee-0001/", "//v1//topics"):
+        for one in (slashed, slashed.replace("//", "/").rstrip("/")):
+            assert ask(gateway, one).status_code == 200
     assert [ask(gateway, f"{path}?k={k}").status_code for k in (0, -1, 10**9, "x", 4)] == [400, 400, 400, 400, 200]
 
 

@@ -38,15 +38,16 @@ def handler(api: Server) -> Any:
 def event(method: str, path: str, *, key_id: str | None = "abc123", body: Any = None, **more: Any) -> dict[str, Any]:
     """A REST API's proxy event, as API Gateway sends it."""
     identity = {"sourceIp": "10.0.0.1", "userAgent": "tests", **({} if key_id is None else {"apiKeyId": key_id})}
+    campaign = re.match("/v1/campaigns/([^/]+)", path)
     return {
-        "resource": re.sub(r"^/v1/campaigns/[^/]+", "/v1/campaigns/{campaign_id}", path),
+        "resource": path.replace(f"/{campaign[1]}", "/{campaign_id}") if campaign else path,
         "path": path,
         "httpMethod": method,
         "headers": {"Host": "api", "content-type": "application/json"},
         "multiValueHeaders": {"Host": ["api"], "content-type": ["application/json"]},
         "queryStringParameters": None,
         "multiValueQueryStringParameters": None,
-        "pathParameters": None,
+        "pathParameters": {"campaign_id": campaign[1]} if campaign else None,
         "requestContext": {"requestId": "gateway-request-1", "stage": "v1", "identity": identity, "path": path},
         "body": None if body is None else json.dumps(body),
         "isBase64Encoded": False,
