@@ -54,6 +54,12 @@ class InsufficientCapabilitiesError(ServiceException):  # type: ignore[misc]
     code = "InsufficientCapabilitiesException"
 
 
+class NoSuchActionError(ServiceException):  # type: ignore[misc]
+    """An action of CloudFormation that the local AWS does not have."""
+
+    code = "InvalidAction"
+
+
 class AlreadyExistsError(ServiceException):  # type: ignore[misc]
     """There is a stack of the name."""
 
@@ -77,7 +83,7 @@ class CloudFormation(BaseResponse):  # type: ignore[misc]
         action = self._get_action()
         if camelcase_to_underscores(action) in method_names_from_class(CloudFormation):
             return super().call_action()
-        refusal = ServiceException("InvalidAction", f"the local AWS's CloudFormation has no {action}")
+        refusal = NoSuchActionError(f"the local AWS's CloudFormation has no {action}")
         return self.serialized(ActionResult(refusal))
 
     def _given(self, name: str, default: Any = None) -> Any:

@@ -60,7 +60,7 @@ class ChangeSets:
             )
         with stack.lock:
             if any(one["name"] == name for one in stack.change_sets.values()):
-                raise ServiceException("AlreadyExistsException", f"ChangeSet {name} already exists")
+                raise TemplateError("AlreadyExistsException", f"ChangeSet {name} already exists")
             found = changes(stack, plan)
             empty = kind == "UPDATE" and not has_updates(stack, plan, goal.tags, lambda: found)
             made: dict[str, Any] = {

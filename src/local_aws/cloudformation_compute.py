@@ -280,8 +280,7 @@ class _ScalableTarget(Provider):
         asked = {**call.pick("ServiceNamespace", "ScalableDimension"), "ResourceIds": [key["ResourceId"]]}
         there = call.send("application-autoscaling", "describe_scalable_targets", asked)
         call.refuse_if(there["ScalableTargets"], text(key["ResourceId"]))
-        tags = {text(tag["Key"]): text(tag["Value"]) for tag in call.properties.get("Tags", [])}
-        target = call.rest("ScheduledActions", "Tags") | ({"Tags": tags} if tags else {})
+        target = call.rest("ScheduledActions", "Tags") | ({"Tags": call.all_tags()} if call.all_tags() else {})
         call.send("application-autoscaling", "register_scalable_target", target)
         call.made(
             "|".join(text(call.properties[one]) for one in ("ResourceId", "ScalableDimension", "ServiceNamespace"))
@@ -293,7 +292,9 @@ class _ScalableTarget(Provider):
         self._actions(call)
 
     def delete(self, call: Call) -> None:
-        call.delete("application-autoscaling", "deregister_scalable_target", **call.pick(*self._KEY))
+        call.delete(
+            "application-autoscaling", "deregister_scalable_target", "ValidationException", **call.pick(*self._KEY)
+        )
 
     def _actions(self, call: Call) -> None:
         key = call.pick(*self._KEY)
@@ -316,12 +317,14 @@ class _ScalingPolicy(Provider):
         call.attributes = {"Arn": made["PolicyARN"]}
 
     def update(self, call: Call) -> None:
-        call.send("application-autoscaling", "put_scaling_policy", self._parts(call))
+        self.delete(call)  # moto leaves the alarms of a policy that is put anew, and gives it another ARN
+        self.create(call)
 
     def delete(self, call: Call) -> None:
         parts = self._parts(call)
         key = {name: parts[name] for name in ("PolicyName", "ServiceNamespace", "ResourceId", "ScalableDimension")}
-        call.delete("application-autoscaling", "delete_scaling_policy", **key)
+        # moto says ValidationException where AWS says ObjectNotFoundException, as it does of targets.
+        call.delete("application-autoscaling", "delete_scaling_policy", "ValidationException", **key)
 
     @staticmethod
     def _parts(call: Call) -> Properties:

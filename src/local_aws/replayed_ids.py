@@ -1,4 +1,4 @@
-"""Ids that the journal's replay draws again: of KMS's keys, secrets, and EC2's networks.
+"""Ids that the journal's replay draws again: of KMS's keys, secrets, scaling policies, EC2's networks.
 
 moto draws them at random, so a key would have another id after each start. As in API Gateway
 (:mod:`local_aws.apigateway_ids`), a changing request is given a seed that the journal keeps with it.
@@ -21,7 +21,7 @@ from local_aws.config import ACCOUNT, LocalConfig
 from local_aws.http_server import Environ, WsgiApp
 from local_aws.request_names import region_of, service_of
 
-SERVICES = frozenset({"ec2", "kms", "secretsmanager"})
+SERVICES = frozenset({"application-autoscaling", "ec2", "kms", "secretsmanager"})
 _KEY_BYTES = 32
 
 

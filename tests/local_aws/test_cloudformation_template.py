@@ -316,7 +316,7 @@ def test_every_type_has_schema_and_provider() -> None:
 
 @pytest.mark.slow
 def test_schemas_are_cfn_lints() -> None:
-    """The file of schemas is what the installed cfn-lint's schemas make; (made by local_aws.cloudformation_schema_made)."""
+    """The schemas are the installed cfn-lint's: ``python -m local_aws.cloudformation_schema_made`` writes them."""
     from local_aws.cloudformation_schema_made import TYPES_FILE, text
 
     assert TYPES_FILE.read_text() == text()
