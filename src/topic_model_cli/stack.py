@@ -176,6 +176,8 @@ def ensure_roles(config: LocalConfig) -> dict[str, str]:
             "NotificationTopic": arn("sns", f"{PREFIX}-notifications"),
             "TrainingWorkflow": state_machine_arn(config),
             "DeployWorkflow": state_machine_arn(config, DEPLOY_MACHINE),
+            # Secrets Manager puts six characters behind the name.
+            "AnswerKey": arn("secretsmanager", f"secret:{PREFIX}-answer-key-??????"),
             **tables,
         },
         arns={
