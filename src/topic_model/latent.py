@@ -78,7 +78,10 @@ def fit_latent_space(weights: Any, num_dimensions: int, seed: int) -> LatentSpac
     shares = components.singular_values_ / components.singular_values_[0]
     kept = shares > _SMALLEST_SHARE
     vectors = components.components_[kept].T * shares[kept] ** (SMOOTHING - 1)
-    return LatentSpace(vectors.astype(np.float32), np.asarray(components.mean_ @ vectors, dtype=np.float32))
+    # A row a term in memory too: it is rows that are fetched.
+    return LatentSpace(
+        np.ascontiguousarray(vectors, dtype=np.float32), np.asarray(components.mean_ @ vectors, dtype=np.float32)
+    )
 
 
 def _nowhere(n_terms: int) -> LatentSpace:

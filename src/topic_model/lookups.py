@@ -201,6 +201,7 @@ class Lookups:
                             )
 
             number = min(number_of_processes(), len(starts))
+            self._row(version, 0, *found[0])  # what loads at first use is then loaded for all processes
             in_processes(write_parts, number)
             for place, first in enumerate(range(0, size, ROWS_A_FILE)):
                 end = min(first + ROWS_A_FILE, size)
