@@ -21,6 +21,7 @@ from local_aws.iam_policies import Statement, StatementId, parse_policy
 from topic_model_cli.package_command import _with_short_waits
 from topic_model_cli.package_upload import Destination, uploaded_template
 from topic_model_cli.packaged_template import packaged_template, read_template, rendered
+from topic_model_cli.template_roles import LocalNames, ensure_template_role, template_roles
 
 ROOT = Path(__file__).parents[1]
 STACK = "topic-model-test"
@@ -77,12 +78,13 @@ class Environment:
         _with_short_waits(made, folder)
         s3 = self.config.client("s3")
         s3.create_bucket(Bucket="packages")
-        template = uploaded_template(s3, made, folder, Destination("packages", "")).template
-        s3.put_object(Bucket="packages", Key="template.json", Body=rendered(template))
+        template = uploaded_template(s3, made, folder, Destination("packages", "packages/")).template
+        s3.put_object(Bucket="packages", Key="packages/template.json", Body=rendered(template))
         parameters = {"Environment": "test", "LookupApiConcurrency": "0", "ImageUri": IMAGE}
         self.config.client("cloudformation").create_stack(
             StackName=STACK,
-            TemplateURL=f"{self.config.endpoint_url}/packages/template.json",
+            TemplateURL=f"{self.config.endpoint_url}/packages/packages/template.json",
+            RoleARN=self._role_of_the_pipeline(),
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
             Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         )
@@ -92,6 +94,12 @@ class Environment:
             failed = [f"{one['LogicalResourceId']}: {one.get('ResourceStatusReason')}" for one in events
                       if one["ResourceStatus"].endswith("_FAILED")]  # fmt: skip
             raise AssertionError(f"the stack is {self._described()['StackStatus']}: {failed}")
+
+    def _role_of_the_pipeline(self) -> str:
+        """The role that delivery/pipeline.yaml gives CloudFormation to make environments."""
+        names = LocalNames("topic-model-delivery", refs={}, arns={"ArtifactBucket": "arn:aws:s3:::packages"})
+        roles = template_roles(self.config, ROOT / "delivery" / "pipeline.yaml", names)
+        return ensure_template_role(self.config, "topic-model-delivery-environments", roles["EnvironmentRole"])
 
     def _described(self) -> dict[str, Any]:
         return dict(self.config.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0])

@@ -265,9 +265,8 @@ class _ModelPackageGroup(Provider):
 
     def delete(self, call: Call) -> None:
         name = call.physical_id.rpartition("/")[2]
-        groups = call.send("sagemaker", "list_model_package_groups", NameContains=name)["ModelPackageGroupSummaryList"]
-        if any(one["ModelPackageGroupName"] == name for one in groups):
-            call.delete("sagemaker", "delete_model_package_group", ModelPackageGroupName=name)
+        # SageMaker's word for what is not there is ValidationException.
+        call.delete("sagemaker", "delete_model_package_group", "ValidationException", ModelPackageGroupName=name)
 
 
 class _ScalableTarget(Provider):

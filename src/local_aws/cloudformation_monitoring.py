@@ -384,8 +384,7 @@ class _Dashboard(Provider):
 
     def create(self, call: Call) -> None:
         name = call.name("DashboardName", 255)
-        there = call.send("cloudwatch", "list_dashboards", DashboardNamePrefix=name)["DashboardEntries"]
-        call.refuse_if([one for one in there if one["DashboardName"] == name], name)
+        call.refuse_if(call.there("cloudwatch", "get_dashboard", DashboardName=name), name)
         self._put(call, name)
         call.made(name)
 

@@ -31,7 +31,7 @@ def accesses_of(call: Call, config: LocalConfig) -> list[Access]:
     if not found:
         raise UnmappedError(f"{call.service}:{call.operation}")
     keys = [key for access in found for key in key_accesses(access, config)]
-    return [*found, *_passed_roles(call), *_with_tags(call, found), *keys, *log_group_key_accesses(call, config)]
+    return [*found, *_passed_roles(call), *_with_tags(call, place, found), *keys, *log_group_key_accesses(call, config)]
 
 
 def mapped() -> dict[str, list[str]]:
@@ -77,6 +77,8 @@ def _context(call: Call) -> Context:
     found: dict[str, tuple[str, ...]] = {}
     if call.service == "monitoring" and (namespace := call.text("Namespace")):
         found["cloudwatch:namespace"] = (namespace,)
+    if call.service == "application-autoscaling" and (namespace := call.text("ServiceNamespace")):
+        found["application-autoscaling:service-namespace"] = (namespace,)
     if call.service == "dynamodb" and (keys := _leading_keys(call)):
         found["dynamodb:leadingkeys"] = keys
     for tag in _tags(call):
@@ -153,10 +155,12 @@ def _at(value: Any, path: Sequence[str]) -> list[str]:
     return _at(value.get(path[0]), path[1:]) if isinstance(value, Mapping) else []
 
 
-def _with_tags(call: Call, found: Sequence[Access]) -> Iterator[Access]:
+def _with_tags(call: Call, place: Place, found: Sequence[Access]) -> Iterator[Access]:
     """A thing that is made with tags needs the permission to tag it, too."""
     if _tags(call) and call.operation.startswith(("Create", "Put")) and call.service in _TAGGING:
-        yield Access(_TAGGING[call.service], found[0].resource, found[0].context)
+        # A key has no name before it is made.
+        resource = place.arn("kms", "key/new") if call.operation == "CreateKey" else found[0].resource
+        yield Access(_TAGGING[call.service], resource, found[0].context)
 
 
 def _states(call: Call, place: Place) -> Iterator[Access]:

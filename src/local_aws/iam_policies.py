@@ -19,6 +19,7 @@ Context = Mapping[str, tuple[str, ...]]
 """Condition keys in lower case, to their values; a key that is not there was not in the request."""
 
 KNOWN_KEYS = frozenset({
+    "application-autoscaling:service-namespace", "kms:resourcealiases",
     "aws:principalaccount", "aws:principalarn", "aws:principaltype", "aws:requestedregion", "aws:securetransport",
     "aws:sourceaccount", "aws:sourcearn", "aws:sourceowner", "aws:tagkeys", "aws:userid",
     "aws:viaawsservice", "aws:calledvia",

@@ -27,7 +27,8 @@ def resource_policy(action: str, resource: str, config: LocalConfig) -> tuple[tu
     elif service == "lambda" and action == "lambda:InvokeFunction":
         text = _function_policy(resource, config)
     elif service == "kms" and ":key/" in resource:
-        return _parsed(_key_policy(resource, config), resource), True
+        text = _key_policy(resource, config)
+        return _parsed(text, resource), text is not None
     return _parsed(text, resource), False
 
 
