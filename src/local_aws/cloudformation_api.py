@@ -251,7 +251,8 @@ class CloudFormation(BaseResponse):  # type: ignore[misc]
                     "DELETE_FAILED state."
                 )
             if stack.status == "CREATE_IN_PROGRESS":
-                stack.on_failure, stack.cancelled = "DELETE", "Resource creation cancelled."
+                stack.on_failure, stack.cancelled = "DELETE", "Resource creation cancelled. "
+                stack.save()
                 return EmptyResult()
             if stack.status == "DELETE_IN_PROGRESS":
                 return EmptyResult()

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from local_aws import cloudformation_schema as schema
 from local_aws.cloudformation_operations import new_operation, operating
@@ -86,7 +86,10 @@ class Engine:
         """Go on with what a former server left unfinished."""
         for stack in self.stacks:
             status = stack.status
-            if status == "CREATE_IN_PROGRESS":
+            if status == "CREATE_IN_PROGRESS" and stack.on_failure == "DELETE":
+                stack.turn("DELETE_IN_PROGRESS", f"{_CUT_OFF}. Delete requested by user.")
+                self.start(self.delete, stack)
+            elif status == "CREATE_IN_PROGRESS":
                 stack.turn("ROLLBACK_IN_PROGRESS", f"{_CUT_OFF}. Rollback requested by the local AWS.")
                 self.start(self.roll_back_creation, stack)
             elif status == "UPDATE_IN_PROGRESS":
@@ -104,7 +107,11 @@ class Engine:
     def create(self, stack: Stack) -> None:
         """Make a new stack's resources; what fails is rolled back, or kept, as the stack's ``on_failure`` says."""
         try:
-            self._make_all(stack)
+            plan = self._make_all(stack)
+            with stack.lock:
+                _check_cancelled(stack)
+                self._publish(stack, plan)
+                stack.turn("CREATE_COMPLETE")
         except (ResourceError, TemplateError) as error:
             reason = _sentence(error, "create")
             if stack.on_failure == "DO_NOTHING":
@@ -115,8 +122,6 @@ class Engine:
             else:
                 stack.turn("ROLLBACK_IN_PROGRESS", f"{reason}Rollback requested by user.")
                 self.roll_back_creation(stack)
-        else:
-            stack.turn("CREATE_COMPLETE")
 
     def roll_back_creation(self, stack: Stack) -> None:
         """Delete what a creation made."""
@@ -130,16 +135,18 @@ class Engine:
         """Make a stack what its goal says; back to the former one if that fails."""
         try:
             plan = self._make_all(stack)
+            with stack.lock:
+                _check_cancelled(stack)
+                self._publish(stack, plan)
+                removed = [stack.resources.pop(name) for name in list(stack.resources) if name not in plan.definitions]
+                stack.leftover += removed
+                self._commit(stack)
+                stack.turn("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
         except (ResourceError, TemplateError) as error:
             stack.turn("UPDATE_ROLLBACK_IN_PROGRESS", _sentence(error, "update"))
             self.roll_back_update(stack)
-            return
-        with stack.lock:
-            removed = [stack.resources.pop(name) for name in list(stack.resources) if name not in plan.definitions]
-            stack.leftover += removed
-            self._commit(stack)
-            stack.turn("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
-        self.clean_up(stack)
+        else:
+            self.clean_up(stack)
 
     def roll_back_update(self, stack: Stack) -> None:
         """Make a stack again what it was; ``UPDATE_ROLLBACK_FAILED`` if a resource cannot be."""
@@ -217,15 +224,15 @@ class Engine:
         plan.bind_to(stack.resources)
         for name in plan.order:
             self._check_stopping()
-            if stack.cancelled:
-                raise TemplateError(stack.cancelled)
+            _check_cancelled(stack)
             self._make(stack, plan, name)
+        return plan
+
+    def _publish(self, stack: Stack, plan: Plan) -> None:
+        """Set the outputs; hold the stack's lock."""
         outputs = plan.outputs()
         self._check_exports(stack, outputs)
-        with stack.lock:
-            stack.outputs, stack.imports = outputs, plan.imports()
-            stack.save()
-        return plan
+        stack.outputs, stack.imports = outputs, plan.imports()
 
     def _make(self, stack: Stack, plan: Plan, name: str) -> None:
         """Bring one resource to what the plan says: made, changed, replaced, or left as it is."""
@@ -317,7 +324,7 @@ class Engine:
                                     f"[{', '.join(found)}]")  # fmt: skip
             with operating(resource.operation):
                 call = action()
-        except (ResourceError, ClientError, BotoCoreError) as error:
+        except Exception as error:  # whatever a provider raises fails its resource, and what was made is taken back
             stack.turn_resource(resource, f"{verb}_FAILED", _why(error))
             raise ResourceError(resource.logical_id) from error
         with stack.lock:
@@ -383,7 +390,7 @@ class Engine:
             if resource.physical_id:
                 with operating(resource.operation):
                     providers()[resource.type].delete(self._call(stack, resource))
-        except (ResourceError, ClientError, BotoCoreError) as error:
+        except Exception as error:  # noqa: BLE001 - as above: it fails this resource, and the others still go
             stack.turn_resource(resource, "DELETE_FAILED", _why(error))
             return False
         stack.turn_resource(resource, "DELETE_COMPLETE")
@@ -496,6 +503,11 @@ def _token() -> str:
     return "".join(secrets.choice(_LETTERS) for _ in range(12))
 
 
+def _check_cancelled(stack: Stack) -> None:
+    if stack.cancelled:
+        raise TemplateError(stack.cancelled)
+
+
 def _sentence(error: Exception, verb: str) -> str:
     if isinstance(error, TemplateError):
         return str(error.message)
@@ -503,8 +515,11 @@ def _sentence(error: Exception, verb: str) -> str:
 
 
 def _why(error: Exception) -> str:
-    if not isinstance(error, ClientError):
+    if isinstance(error, ResourceError):
         return str(error)
+    if not isinstance(error, ClientError):
+        LOG.error("a provider's error", exc_info=error)
+        return f"Internal failure of the local AWS ({type(error).__name__}: {error}); see its server.log"
     answer = error.response
     about: Any = answer.get("ResponseMetadata", {})
     return (
