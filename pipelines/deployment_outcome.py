@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.deployment_probes import judge_canary, probe_canary
+from pipelines.deployment_probes import count_requests, judge_canary, probe_canary
 from pipelines.failures import (
     any_failure_retries,
     failure_cause,
@@ -36,7 +36,7 @@ def watch(settings: PipelineSettings, *, then: Any, on_failure: Any) -> Any:
     rolled_back = end(
         "DeploymentRolledBack",
         "DeploymentRolledBack",
-        "States.Format('{}; the canary: {}', $.explanation.cause, $.canary.verdict)",
+        "States.Format('{}; the canary had {}', $.explanation.cause, $.canary.asked)",
     )
     stuck = end(
         "DeploymentStuck",
@@ -67,7 +67,8 @@ def watch(settings: PipelineSettings, *, then: Any, on_failure: Any) -> Any:
     in_service = ChoiceRule.StringEquals(status, "InService")
     as_asked = ChoiceRule.StringEqualsPath("$.endpoint.config", wanted)
     serves.add_choice(ChoiceRule.And([in_service, as_asked]), judge_canary(settings, then=then))
-    serves.add_choice(in_service, _explain("ExplainRollback", then=rolled_back, on_failure=on_failure))
+    explained = _explain("ExplainRollback", then=rolled_back, on_failure=on_failure)
+    serves.add_choice(in_service, count_requests(settings, then=explained))
     broken_status = [
         ChoiceRule.StringEquals(status, dead) for dead in ("Failed", "OutOfService", "UpdateRollbackFailed")
     ]

@@ -15,13 +15,15 @@ from pipelines.settings import PipelineSettings
 
 NO_MODEL_BEFORE = "none"
 """What ``$.before.config`` is where no endpoint was there: its first model is no canary."""
-_FACTS = ("requests", "probes", "verdict", "finding")
+_CARRIED = ("finding", "obstacle")
+"""What each call is told of the one before."""
+_FACTS = ("requests", "probes", "asked", "verdict", *_CARRIED)
 
 
 def not_judged(name: str, verdict: str) -> Any:
     """The state that says why nothing has judged a canary, at ``$.canary``."""
-    told = dict.fromkeys(_FACTS[:2], 0) | {"verdict": verdict, "finding": ""}
-    return Pass(name, result=told, result_path="$.canary")
+    nothing = {"requests": 0, "probes": 0, "asked": "no request", "verdict": verdict}
+    return Pass(name, result=nothing | dict.fromkeys(_CARRIED, ""), result_path="$.canary")
 
 
 def probe_canary(settings: PipelineSettings, *, then: Any) -> Any:
@@ -39,8 +41,14 @@ def judge_canary(settings: PipelineSettings, *, then: Any) -> Any:
     return canary
 
 
+def count_requests(settings: PipelineSettings, *, then: Any) -> Any:
+    """The state that counts what a canary was asked before it went back."""
+    return _ask("CountRequests", settings, probes=0, unwatched_seconds=0, then=then)
+
+
 def _ask(name: str, settings: PipelineSettings, *, probes: int, unwatched_seconds: int, then: Any) -> Any:
     alarms = settings.deployment.alarms
+    carried = {fact: f"$.canary.{fact}" for fact in _CARRIED}
     task = Task(
         name,
         resource="arn:aws:states:::lambda:invoke",
@@ -58,7 +66,7 @@ def _ask(name: str, settings: PipelineSettings, *, probes: int, unwatched_second
                 "period_seconds": alarms.period_seconds,
                 "datapoints": alarms.datapoints,
                 "unwatched_seconds": unwatched_seconds,
-                "finding": "$.canary.finding",
+                **carried,
             },
         },
         result_selector={fact: f"$.Payload.{fact}" for fact in _FACTS},
@@ -71,8 +79,9 @@ def _ask(name: str, settings: PipelineSettings, *, probes: int, unwatched_second
         parameters={
             "requests": 0,
             "probes": 0,
+            "asked": "a number of requests that could not be counted",
             "verdict": "States.Format('no verdict: requests could not be counted ({})', $.canary_error.Error)",
-            "finding": "$.canary.finding",
+            **carried,
         },
         result_path="$.canary",
     )

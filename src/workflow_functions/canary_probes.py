@@ -64,28 +64,33 @@ def probe(event: Mapping[str, Any]) -> dict[str, Any]:
     """Send probes where they are needed, and say what the canary was judged by so far.
 
     The event is ``{"endpoint", "variant", "config", "model", "model_version", "started", "probes", "min_requests",
-    "period_seconds", "datapoints", "unwatched_seconds", "finding"}``: ``probes`` is how many to send at most,
-    ``started`` (ISO 8601) when the deployment began, ``unwatched_seconds`` how long alarms have not been watched by
-    now, and ``finding`` the answer's of the call before. The answer is ``{"requests", "probes", "verdict",
-    "finding"}``: ``finding`` says what was wrong with the first wrong answer, or is empty.
+    "period_seconds", "datapoints", "unwatched_seconds", "finding", "obstacle"}``: ``probes`` is how many to send at
+    most, ``started`` (ISO 8601) when the deployment began, ``unwatched_seconds`` how long alarms have not been watched
+    by now, ``finding`` and ``obstacle`` the answer's of the call before. The answer is ``{"requests", "probes",
+    "asked", "verdict", "finding", "obstacle"}``: ``asked`` says the numbers in words, ``verdict`` also whether an alarm
+    can judge by them, ``finding`` what was wrong with the first wrong answer, ``obstacle`` why none could be asked for.
     """
-    finding, why_none = str(event["finding"]), ""
+    finding, obstacle = str(event["finding"]), str(event["obstacle"])
     wanted = min(int(event["probes"]), MAX_PROBES)
     recent = (RECENT_PERIODS + 1) * int(event["period_seconds"])
     if wanted and _traffic(event, _ago(0)).others(_ago(recent)) < int(event["min_requests"]):
         try:
             sample = _sample(str(event["model"]), str(event["model_version"]))
         except (TopicModelError, ClientError, ValueError) as error:
-            why_none = f"no probes could be sent: {error}"
+            obstacle = f"no probes could be sent: {error}"
         else:
-            finding = finding or _send(event, sample, wanted)
+            found, obstacle = _send(event, sample, wanted), ""
+            finding = finding or found
     traffic = _traffic(event, _ago(int(event["unwatched_seconds"])))
-    told = [text for text in (_verdict(event, traffic), why_none, finding) if text]
+    requests, probes = round(sum(traffic.requests.values())), round(sum(traffic.probes.values()))
+    asked = "; ".join(text for text in (_asked(requests, probes), obstacle, finding) if text)
     return {
-        "requests": round(sum(traffic.requests.values())),
-        "probes": round(sum(traffic.probes.values())),
-        "verdict": "; ".join(told),
+        "requests": requests,
+        "probes": probes,
+        "asked": asked,
+        "verdict": _verdict(event, traffic, asked),
         "finding": finding,
+        "obstacle": obstacle,
     }
 
 
@@ -93,15 +98,18 @@ def _ago(seconds: int) -> dt.datetime:
     return dt.datetime.now(dt.UTC) - dt.timedelta(0, seconds)
 
 
-def _verdict(event: Mapping[str, Any], traffic: Traffic) -> str:
-    requests, probes = round(sum(traffic.requests.values())), round(sum(traffic.probes.values()))
+def _asked(requests: int, probes: int) -> str:
+    told = f"{requests:,} request{'' if requests == 1 else 's'}"
+    of_them = "all" if probes >= requests else "none" if not probes else f"{probes:,}"
+    return f"{told}, {of_them} of them probes" if requests else told
+
+
+def _verdict(event: Mapping[str, Any], traffic: Traffic, asked: str) -> str:
     least, periods = int(event["min_requests"]), int(event["datapoints"])
-    of_them = "all" if probes >= requests > 0 else "none" if not probes else f"{probes:,}"
-    told = f"{requests:,} request{'' if requests == 1 else 's'}" + (f", {of_them} of them probes" if requests else "")
     if sum(number >= least for number in traffic.requests.values()) >= periods:
-        return f"judged by {told}"
+        return f"judged by {asked}"
     every = f"{periods} periods of {event['period_seconds']} s" if periods > 1 else f"{event['period_seconds']} s"
-    return f"no verdict: {told}; an alarm judges by {least:,} or more in {every}"
+    return f"no verdict, for an alarm judges by {least:,} or more in {every}: {asked}"
 
 
 @functools.lru_cache(maxsize=1)  # read once in a deployment, or once a process of the function

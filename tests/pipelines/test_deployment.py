@@ -83,9 +83,9 @@ def test_probes_are_twice_what_the_alarms_ask_for() -> None:
 
 
 def test_a_deployment_never_fails_for_its_probes() -> None:
-    """Whatever becomes of them, the workflow goes on to look at the endpoint, or to retire models."""
-    found = states("")
-    for name, then in (("ProbeCanary", "DescribeDeployment"), ("JudgeCanary", "RetireModels")):
+    """Whatever becomes of them, the workflow goes on to look at the endpoint, to retire models, or to explain."""
+    found, behind = states(""), {"ProbeCanary": "DescribeDeployment", "JudgeCanary": "RetireModels"}
+    for name, then in (behind | {"CountRequests": "ExplainRollback"}).items():
         (catcher,) = found[name]["Catch"]
         assert catcher["ErrorEquals"] == ["States.ALL"]
         assert found[catcher["Next"]]["Next"] == found[name]["Next"] == then

@@ -28,7 +28,7 @@ def event(**changes: Any) -> dict[str, Any]:
     """What the workflow's state sends, three minutes into a deployment."""
     started = NOW - dt.timedelta(0, 180)
     told = {"endpoint": "e", "variant": "AllTraffic", "config": CONFIG, "model": MODEL, "model_version": VERSION}
-    told |= {"started": started.isoformat(), "finding": ""}
+    told |= {"started": started.isoformat(), "finding": "", "obstacle": ""}
     limits = {"probes": 4, "min_requests": 10, "period_seconds": 60, "datapoints": 2, "unwatched_seconds": 0}
     return told | limits | changes
 
@@ -93,6 +93,8 @@ def test_a_wrong_answer_is_measured_and_told(run: Cloud) -> None:
     told = handler(event(), None)
     assert total(ANSWERS_METRIC) == 1
     assert "1 similar campaigns in its row, none from the endpoint" in told["finding"]
+    serve(run, OLD, OLD, answer(), answer())
+    assert handler(event(finding=told["finding"]), None)["probes"] == 1 + 2
     assert handler(event(probes=0, finding=told["finding"]), None)["verdict"].endswith(told["finding"])
 
 
@@ -116,7 +118,7 @@ def test_few_requests_are_no_verdict(run: Cloud) -> None:
     """A period with enough requests is one of the two that an alarm asks for; the number is told in either case."""
     measured("Invocations", 12, minutes_ago=2)
     assert handler(event(probes=0), None)["verdict"] == (
-        "no verdict: 12 requests, none of them probes; an alarm judges by 10 or more in 2 periods of 60 s"
+        "no verdict, for an alarm judges by 10 or more in 2 periods of 60 s: 12 requests, none of them probes"
     )
     measured("Invocations", 10, minutes_ago=1)
     assert handler(event(probes=0), None)["verdict"] == "judged by 22 requests, none of them probes"
@@ -125,8 +127,9 @@ def test_few_requests_are_no_verdict(run: Cloud) -> None:
 def test_a_model_of_no_run_is_said_to_be_without_probes(cloud: Cloud) -> None:
     """Nothing is known of its campaigns: the verdict says so, and nothing fails."""
     create_model("s3://elsewhere/model.tar.gz")
-    verdict = handler(event(), None)["verdict"]
-    assert verdict.startswith("no verdict: 0 requests;")
+    told = handler(event(), None)
+    verdict = handler(event(probes=0, obstacle=told["obstacle"]), None)["verdict"]
+    assert verdict.startswith("no verdict, for an alarm judges by 10 or more in 2 periods of 60 s: 0 requests")
     assert "no probes could be sent: model tm-x-lookup-0 is made of s3://elsewhere/model.tar.gz" in verdict
 
 
@@ -134,7 +137,7 @@ def test_the_states_send_and_read_what_the_function_takes_and_answers(run: Cloud
     """The definition and the function agree, on the metric of wrong answers too."""
     states = json.loads(DEPLOY.rendered_path.read_text(encoding="utf-8"))["States"]
     answered = handler(event(probes=0), None)
-    for name in ("ProbeCanary", "JudgeCanary"):
+    for name in ("ProbeCanary", "JudgeCanary", "CountRequests"):
         payload = {key.removesuffix(".$") for key in states[name]["Parameters"]["Payload"]}
         assert payload == set(event())
         read = {path.removeprefix("$.Payload.") for path in expressions(states[name]["ResultSelector"])}
