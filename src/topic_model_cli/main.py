@@ -11,6 +11,8 @@ from typer.core import TyperGroup
 from local_aws.config import DEFAULT_ROOT
 from topic_model_cli.ab import app as ab_app
 from topic_model_cli.api import api
+from topic_model_cli.checklist import checklist
+from topic_model_cli.costs import costs
 from topic_model_cli.deliver import deliver
 from topic_model_cli.errors import explain_error
 from topic_model_cli.gateway_command import gateway
@@ -76,6 +78,8 @@ app.command()(sample)
 app.command()(package)
 app.command()(deliver)
 app.command()(local_mode)
+app.command()(costs)
+app.command()(checklist)
 local_app.command()(gateway)
 app.add_typer(ab_app, name="ab")
 app.add_typer(local_app, name="local")

@@ -1,0 +1,153 @@
+"""What the files of a checkout say of one line of the checklist: the evidence in words, or None."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+OPERATING = Path("docs/operating.md")
+TEMPLATE = Path("template.yaml")
+
+Evidence = Callable[[Path], str | None]
+"""Given the checkout's folder."""
+
+
+def _text(folder: Path, path: Path | str) -> str:
+    try:
+        return (folder / path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def has(path: str, *needed: str) -> Evidence:
+    """The file is there and has the words that make it what it should be."""
+
+    def look(folder: Path) -> str | None:
+        text = _text(folder, path)
+        return f"`{path}`" if text and all(word in text for word in needed) else None
+
+    return look
+
+
+def finds(path: str, pattern: str, told: str) -> Evidence:
+    """The file has what the pattern finds; its groups fill ``told``."""
+
+    def look(folder: Path) -> str | None:
+        found = re.search(pattern, _text(folder, path), re.MULTILINE)
+        return f"{told.format(*found.groups())} (`{path}`)" if found else None
+
+    return look
+
+
+def counts(path: str, pattern: str, told: str, least: int = 1) -> Evidence:
+    """The file has the pattern at least so often."""
+
+    def look(folder: Path) -> str | None:
+        number = len(re.findall(pattern, _text(folder, path), re.MULTILINE))
+        return f"{number} {told} (`{path}`)" if number >= least else None
+
+    return look
+
+
+def files(pattern: str, told: str, least: int = 1) -> Evidence:
+    """Files of a pattern are there, at least so many."""
+
+    def look(folder: Path) -> str | None:
+        number = len(list(folder.glob(pattern)))
+        return f"{number} {told} (`{pattern}`)" if number >= least else None
+
+    return look
+
+
+class _AnyTag(yaml.SafeLoader):
+    """CloudFormation's short forms as whatever they hold."""
+
+
+def _held(loader: yaml.SafeLoader, _tag: str, node: yaml.Node) -> object:
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_mapping(node, deep=True) if isinstance(node, yaml.MappingNode) else None
+
+
+_AnyTag.add_multi_constructor("!", _held)
+
+
+def resources(folder: Path, path: Path = TEMPLATE) -> dict[str, dict[str, Any]]:
+    """A template's resources by their names; nothing where there is no template."""
+    try:
+        template = yaml.load(_text(folder, path), Loader=_AnyTag)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError:
+        return {}
+    found: dict[str, dict[str, Any]] = (template or {}).get("Resources", {})
+    return found
+
+
+def alarm_names(folder: Path) -> list[str]:
+    """What each alarm of the template is called after the stack's name."""
+    alarms = [entry for entry in resources(folder).values() if entry["Type"] == "AWS::CloudWatch::Alarm"]
+    names = [str(entry["Properties"]["AlarmName"]) for entry in alarms]
+    return [name.removeprefix("${AWS::StackName}-") for name in names]
+
+
+def alarms_explained(folder: Path) -> str | None:
+    """The operating guide names every alarm of the template."""
+    names, text = alarm_names(folder), _text(folder, OPERATING)
+    if not names or any(f"`{name}`" not in text for name in names):
+        return None
+    return f"all {len(names)} of the template's (`{OPERATING}`)"
+
+
+def states(path: str) -> Evidence:
+    """A workflow's definition, with those of its branches."""
+
+    def number(definition: dict[str, Any]) -> int:
+        states = definition.get("States", {}).values()
+        inner = [branch for state in states for branch in (*state.get("Branches", ()), state.get("ItemProcessor", {}))]
+        return len(states) + sum(number(branch) for branch in inner if branch)
+
+    def look(folder: Path) -> str | None:
+        try:
+            return f"{number(json.loads(_text(folder, path)))} states (`{path}`)"
+        except ValueError:
+            return None
+
+    return look
+
+
+def resources_counted(folder: Path) -> str | None:
+    """The template has resources."""
+    number = len(resources(folder))
+    return f"{number} resources (`{TEMPLATE}`)" if number else None
+
+
+def encrypted(folder: Path) -> str | None:
+    """The template makes a key."""
+    kinds = [str(entry["Type"]) for entry in resources(folder).values()]
+    return f"a key of its own (`{TEMPLATE}`)" if "AWS::KMS::Key" in kinds else None
+
+
+def budget(folder: Path) -> str | None:
+    """Production has a budget."""
+    text = _text(folder, "delivery/parameters/production.json")
+    found = re.search(r'"MonthlyBudgetUsd": "([1-9]\d*)"', text)
+    return f"{found.group(1)} USD a month (`delivery/parameters/production.json`)" if found else None
+
+
+def delivered(folder: Path) -> str | None:
+    """A delivery that was carried out on this machine and succeeded: the newest."""
+    reports = sorted(folder.glob("runs/delivery-*/delivery.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in reports:
+        try:
+            told = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            continue
+        if str(told.get("status", "")).lower() == "succeeded":
+            return f"`{path.relative_to(folder)}`"
+    return None
