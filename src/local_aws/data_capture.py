@@ -7,7 +7,6 @@ line a request. A request only puts its record into a queue; a thread writes fil
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import os
 import queue
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.config import LocalConfig
@@ -132,8 +132,9 @@ class DataCapture:
         first = exchanges[0].moment
         folder = f"{prefix.strip('/')}/{self._endpoint}/{variant}/{first:%Y/%m/%d/%H}".lstrip("/")
         name = f"{first:%M-%S}-{first.microsecond // 1000:03d}-{uuid.uuid4()}.jsonl"
-        lines = [json.dumps(self._record(exchange), ensure_ascii=False) for exchange in exchanges]
-        body = "".join(f"{line}\n" for line in lines).encode()
+        # By orjson, for while json writes megabytes no request goes on.
+        lines = [orjson.dumps(self._record(exchange), option=orjson.OPT_APPEND_NEWLINE) for exchange in exchanges]
+        body = b"".join(lines)
         caller = acting_as(self._config, self._role_arn, "sagemaker.amazonaws.com", "SageMaker")
         caller.client("s3").put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=body)
 

@@ -41,6 +41,7 @@ from topic_model.weighting import TermWeights
 INDEX = "index"
 INDEX_FORMAT = 2
 VECTORS = ("theta.npy", "latent.npy", "weights_indptr.npy", "weights_indices.npy", "weights_values.npy")
+_SETTINGS = NeighbourSettings.model_fields
 # Of what is named of a neighbour, and of the parts of its similarity (topic_model.kernels.explanation).
 _KINDS = ("terms", "related_terms", "topics")
 _PLACES, _STARTS, _RESTS = (slice(0, 5), slice(5, 10), slice(10, 13)), (0, 6, 12), (5, 11, 15)
@@ -299,7 +300,9 @@ def read_lookup_model(artifact: Artifact) -> LookupModel:
             "version of topic-model"
         )
     model = read_model(artifact)
-    settings = NeighbourSettings.from_mapping(artifact.manifest["neighbour_settings"])
+    # A setting that earlier versions had and this one does without says nothing of the index.
+    given = artifact.manifest["neighbour_settings"]
+    settings = NeighbourSettings.from_mapping({name: given[name] for name in given if name in _SETTINGS})
     campaigns = read_known_campaigns(artifact, INDEX)
     theta = _array(artifact, "theta")
     if theta.shape != (len(campaigns), model.num_topics):

@@ -112,9 +112,6 @@ class NeighbourSettings(StrictSettings):
         0.7, ge=0, le=1, description="share of the latent space in the similarity; the rest is the overlap of terms"
     )
     latent_dimensions: int = Field(100, ge=1, le=1_000, description="of the latent space, at most")
-    shortlist: int = Field(
-        200, ge=1, le=10_000, description="nearest campaigns by each measure that the blend is computed for"
-    )
     num_neighbours: int = Field(10, ge=1, le=1_000, description="similar campaigns a campaign")
     num_recommendations: int = Field(10, ge=0, le=1_000, description="recommended keywords a campaign")
     min_similarity: float = Field(0.2, ge=0, le=1, description="similarity below which a campaign is no neighbour")
