@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -17,19 +17,27 @@ from moto.core.utils import camelcase_to_underscores, method_names_from_class
 
 from local_aws.cloudformation_change_sets import ChangeSets
 from local_aws.cloudformation_changes import changes, has_updates
-from local_aws.cloudformation_engine import NOT_EMULATED, Engine
+from local_aws.cloudformation_describe import (
+    PAGE,
+    page,
+    parameters_shown,
+    resource_shown,
+    stack_shown,
+    stack_summary,
+    tags_of,
+    template_summary,
+    types_in,
+)
+from local_aws.cloudformation_engine import Engine
 from local_aws.cloudformation_operations import FOLDER
-from local_aws.cloudformation_parameters import SHOWN_SECRET, Parameter, parameters_of
-from local_aws.cloudformation_providers import ResourceError, providers
-from local_aws.cloudformation_stacks import STACK_NAME, Goal, Resource, Stack, Stacks
+from local_aws.cloudformation_parameters import parameters_of
+from local_aws.cloudformation_providers import ResourceError
+from local_aws.cloudformation_stacks import STACK_NAME, UPDATABLE, Goal, Stack, Stacks
 from local_aws.cloudformation_template import Template, TemplateError, parsed, required_capabilities
 from local_aws.config import LocalConfig
 
 _LARGEST_BODY = 51_200  # bytes, of TemplateBody
 _LARGEST_OBJECT = 1_000_000  # bytes, of what TemplateURL names
-_PAGE = 100
-UPDATABLE = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE",
-                       "IMPORT_ROLLBACK_COMPLETE"})  # fmt: skip
 _VIRTUAL_HOST = re.compile(r"(.+)\.s3[.-].*amazonaws\.com(?:\.cn)?")
 
 
@@ -224,7 +232,7 @@ class CloudFormation(BaseResponse):  # type: ignore[misc]
             self._check_capabilities(parsed(goal.template))
             if not has_updates(stack, plan, goal.tags, lambda: changes(stack, plan)):
                 raise TemplateError("No updates are to be performed.")
-            begin_update(stack, goal)
+            stack.begin_update(goal)
             self._take_settings(stack)
             stack.turn("UPDATE_IN_PROGRESS", "User Initiated")
         service.engine.start(service.engine.update, stack)
@@ -340,12 +348,12 @@ class CloudFormation(BaseResponse):  # type: ignore[misc]
         goal = Goal.from_dict(found["goal"], stack.folder)
         answer = {
             **self.service.change_sets.summary(stack, found),
-            "Parameters": _parameters(goal.parameters),
-            "Tags": _tags(goal.tags),
+            "Parameters": parameters_shown(goal.parameters),
+            "Tags": tags_of(goal.tags),
             "Capabilities": found["settings"]["capabilities"],
             "NotificationARNs": found["settings"]["notified"] or [],
         }
-        answer["Changes"], token = _page(found["changes"], self._get_param("NextToken"))
+        answer["Changes"], token = page(found["changes"], self._get_param("NextToken"))
         return ActionResult({**answer, **token})
 
     def list_change_sets(self) -> ActionResult:
@@ -382,16 +390,16 @@ class CloudFormation(BaseResponse):  # type: ignore[misc]
     def describe_stacks(self) -> ActionResult:
         """``DescribeStacks``."""
         if self._get_param("StackName"):
-            return ActionResult({"Stacks": [_stack(self._stack(gone=True))]})
-        existing = [_stack(stack) for stack in self.service.stacks if stack.exists]
-        shown, token = _page(existing, self._get_param("NextToken"))
+            return ActionResult({"Stacks": [stack_shown(self._stack(gone=True))]})
+        existing = [stack_shown(stack) for stack in self.service.stacks if stack.exists]
+        shown, token = page(existing, self._get_param("NextToken"))
         return ActionResult({"Stacks": shown, **token})
 
     def list_stacks(self) -> ActionResult:
         """``ListStacks``, with ``StackStatusFilter``."""
         wanted = self._given("StackStatusFilter", [])
-        found = [_summary(stack) for stack in self.service.stacks if not wanted or stack.status in wanted]
-        shown, token = _page(found, self._get_param("NextToken"))
+        found = [stack_summary(stack) for stack in self.service.stacks if not wanted or stack.status in wanted]
+        shown, token = page(found, self._get_param("NextToken"))
         return ActionResult({"StackSummaries": shown, **token})
 
     def describe_stack_events(self) -> ActionResult:
@@ -399,7 +407,7 @@ class CloudFormation(BaseResponse):  # type: ignore[misc]
         stack = self._stack(gone=True)
         with stack.lock:
             events = [{**one, "Timestamp": datetime.fromisoformat(one["Timestamp"])} for one in reversed(stack.events)]
-        shown, token = _page(events, self._get_param("NextToken"))
+        shown, token = page(events, self._get_param("NextToken"))
         return ActionResult({"StackEvents": shown, **token})
 
     def describe_stack_resources(self) -> ActionResult:
@@ -416,11 +424,11 @@ class CloudFormation(BaseResponse):  # type: ignore[misc]
             stack = stacks[0]
         logical = self._get_param("LogicalResourceId")
         found = [
-            {"StackName": stack.name, "StackId": stack.id, "Timestamp": one.at, **_resource(one)}
+            {"StackName": stack.name, "StackId": stack.id, "Timestamp": one.at, **resource_shown(one)}
             for one in list(stack.resources.values())
             if logical in (None, one.logical_id)
         ]
-        return ActionResult({"StackResources": found[:_PAGE]})
+        return ActionResult({"StackResources": found[:PAGE]})
 
     def describe_stack_resource(self) -> ActionResult:
         """``DescribeStackResource``."""
@@ -434,15 +442,15 @@ class CloudFormation(BaseResponse):  # type: ignore[misc]
             "StackId": stack.id,
             "LastUpdatedTimestamp": resource.at,
             "Metadata": json.dumps(parsed(stack.goal.template)["Resources"].get(logical, {}).get("Metadata", {})),
-            **_resource(resource),
+            **resource_shown(resource),
         }
         return ActionResult({"StackResourceDetail": detail})
 
     def list_stack_resources(self) -> ActionResult:
         """``ListStackResources``."""
         stack = self._stack(gone=True)
-        found = [{"LastUpdatedTimestamp": one.at, **_resource(one)} for one in list(stack.resources.values())]
-        shown, token = _page(found, self._get_param("NextToken"))
+        found = [{"LastUpdatedTimestamp": one.at, **resource_shown(one)} for one in list(stack.resources.values())]
+        shown, token = page(found, self._get_param("NextToken"))
         return ActionResult({"StackResourceSummaries": shown, **token})
 
     def list_exports(self) -> ActionResult:
@@ -478,108 +486,8 @@ class CloudFormation(BaseResponse):  # type: ignore[misc]
         """``GetTemplateSummary``."""
         stack = self._stack(gone=True) if self._get_param("StackName") else None
         template = parsed(stack.goal.template if stack else self._template_text())
-        return ActionResult({**_described(template), "ResourceTypes": _types(template)})
+        return ActionResult({**template_summary(template), "ResourceTypes": types_in(template)})
 
     def validate_template(self) -> ActionResult:
         """``ValidateTemplate``."""
-        return ActionResult(_described(parsed(self._template_text())))
-
-
-def begin_update(stack: Stack, goal: Goal) -> None:
-    """Set a stack's new goal and keep the former one; hold its lock."""
-    stack.former, stack.goal = stack.goal, goal
-    stack.touched, stack.cancelled = {}, ""
-
-
-def _page(found: Sequence[Any], token: Any) -> tuple[list[Any], dict[str, str]]:
-    start = int(token) if str(token or "").isdigit() else 0
-    shown = list(found[start : start + _PAGE])
-    return shown, {"NextToken": str(start + _PAGE)} if start + _PAGE < len(found) else {}
-
-
-def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-def _parameters(parameters: Mapping[str, Parameter]) -> list[dict[str, str]]:
-    found = []
-    for name, one in parameters.items():
-        shown = {"ParameterKey": name, "ParameterValue": SHOWN_SECRET if one.no_echo else one.text}
-        if one.resolved is not None:
-            shown["ResolvedValue"] = SHOWN_SECRET if one.no_echo else one.resolved
-        found.append(shown)
-    return found
-
-
-def _times(stack: Stack) -> dict[str, datetime]:
-    times = {"CreationTime": stack.created, "LastUpdatedTime": stack.updated, "DeletionTime": stack.deleted}
-    return {name: value for name, value in times.items() if value is not None}
-
-
-def _summary(stack: Stack) -> dict[str, Any]:
-    return {
-        "StackId": stack.id,
-        "StackName": stack.name,
-        "StackStatus": stack.status,
-        "StackStatusReason": stack.reason,
-        "TemplateDescription": stack.description,
-        "DriftInformation": {"StackDriftStatus": "NOT_CHECKED"},
-        "ParentId": stack.parent,
-        **_times(stack),
-    }
-
-
-def _stack(stack: Stack) -> dict[str, Any]:
-    with stack.lock:
-        return {
-            **{name: value for name, value in _summary(stack).items() if name != "TemplateDescription"},
-            "Description": stack.description,
-            "Parameters": _parameters(stack.goal.parameters),
-            "Tags": _tags(stack.goal.tags),
-            "Outputs": list(stack.outputs),
-            "Capabilities": stack.capabilities,
-            "RoleARN": stack.role,
-            "NotificationARNs": stack.notified,
-            "DisableRollback": stack.on_failure == "DO_NOTHING",
-            "EnableTerminationProtection": stack.protected,
-            "ChangeSetId": stack.change_set,
-            "RollbackConfiguration": {},
-        }
-
-
-def _resource(resource: Resource) -> dict[str, Any]:
-    emulated = providers()[resource.type].emulated
-    return {
-        "LogicalResourceId": resource.logical_id,
-        "PhysicalResourceId": resource.physical_id,
-        "ResourceType": resource.type,
-        "ResourceStatus": resource.status,
-        "ResourceStatusReason": resource.reason or (None if emulated else NOT_EMULATED),
-        "DriftInformation": {"StackResourceDriftStatus": "NOT_CHECKED"},
-    }
-
-
-def _types(template: Template) -> list[str]:
-    return sorted({one["Type"] for one in template["Resources"].values()})
-
-
-def _described(template: Template) -> dict[str, Any]:
-    needed = required_capabilities(template)
-    parameters = [
-        {
-            "ParameterKey": name,
-            "DefaultValue": None if "Default" not in one else str(one["Default"]),
-            "NoEcho": one.get("NoEcho") in (True, "true"),
-            "Description": one.get("Description"),
-            "ParameterType": one.get("Type"),
-            "ParameterConstraints": {"AllowedValues": [str(value) for value in one.get("AllowedValues", [])]},
-        }
-        for name, one in template.get("Parameters", {}).items()
-    ]
-    reason = "The following resource(s) require capabilities: IAM's" if needed else None
-    return {
-        "Description": template.get("Description"),
-        "Parameters": parameters,
-        "Capabilities": needed,
-        "CapabilitiesReason": reason,
-    }
+        return ActionResult(template_summary(parsed(self._template_text())))

@@ -11,7 +11,7 @@ from moto.core.exceptions import ServiceException
 from local_aws.cloudformation_changes import changes, has_updates
 from local_aws.cloudformation_engine import Engine
 from local_aws.cloudformation_plan import Plan
-from local_aws.cloudformation_stacks import Goal, Stack, Stacks
+from local_aws.cloudformation_stacks import UPDATABLE, Goal, Stack, Stacks
 from local_aws.cloudformation_template import TemplateError
 from local_aws.saved_state import now
 
@@ -122,7 +122,6 @@ class ChangeSets:
             InvalidChangeSetStatusError: it was executed, or the stack is another by now.
             TemplateError: the stack is busy.
         """
-        from local_aws.cloudformation_api import UPDATABLE, begin_update
 
         with stack.lock:
             if found["execution"] != "AVAILABLE":
@@ -149,7 +148,7 @@ class ChangeSets:
                 stack.on_failure = settings["on_failure"] or stack.on_failure
                 stack.turn("CREATE_IN_PROGRESS", "User Initiated")
             else:
-                begin_update(stack, goal)
+                stack.begin_update(goal)
                 stack.turn("UPDATE_IN_PROGRESS", "User Initiated")
         self._engine.start(self._engine.create if creates else self._engine.update, stack)
 

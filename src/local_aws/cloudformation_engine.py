@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 import logging
-import re
 import secrets
 import string
 import threading
@@ -25,6 +23,7 @@ from local_aws import cloudformation_schema as schema
 from local_aws.cloudformation_operations import new_operation, operating
 from local_aws.cloudformation_plan import Plan, planned, pseudo_parameters, replaces
 from local_aws.cloudformation_providers import Call, Properties, Provider, ResourceError, normal, providers
+from local_aws.cloudformation_references import resolved
 from local_aws.cloudformation_stacks import Goal, Resource, Stack, Stacks
 from local_aws.cloudformation_template import TemplateError
 from local_aws.config import LocalConfig
@@ -33,7 +32,6 @@ LOG = logging.getLogger(__name__)
 
 NOT_EMULATED = "Recorded, not emulated: the local AWS does not have this service"
 _LETTERS = string.ascii_letters + string.digits
-_DYNAMIC = re.compile(r"\{\{resolve:(ssm|ssm-secure|secretsmanager):([^}]+)\}\}")
 _REPLACING = "Requested update requires the creation of a new physical resource; hence creating one."
 _CUT_OFF = "The local AWS ended during the operation"
 
@@ -432,8 +430,8 @@ class Engine:
             stack_id=stack.id,
             logical_id=resource.logical_id,
             type=resource.type,
-            properties=self._resolved(resource.properties, client),
-            before=self._resolved(before or {}, client),
+            properties=resolved(resource.properties, client),
+            before=resolved(before or {}, client),
             token=resource.token,
             physical_id=resource.physical_id,
             attributes=dict(resource.attributes),
@@ -443,39 +441,6 @@ class Engine:
 
     def _client(self, role: str | None, service: str) -> Any:
         return self._client_for(service, role)
-
-    def _resolved(self, value: Any, client: Callable[[str], Any]) -> Any:
-        """Properties with their dynamic references resolved: for the provider, never for the stack's own state."""
-        if isinstance(value, dict):
-            return {name: self._resolved(one, client) for name, one in value.items()}
-        if isinstance(value, list):
-            return [self._resolved(one, client) for one in value]
-        if not isinstance(value, str) or "{{resolve:" not in value:
-            return value
-        return _DYNAMIC.sub(lambda found: resolve(found[1], found[2], client), value)
-
-
-def resolve(service: str, reference: str, client: Callable[[str], Any]) -> str:
-    """The value of a dynamic reference, what stands behind ``resolve:<service>:``.
-
-    Raises:
-        ResourceError: there is none.
-    """
-    try:
-        if service.startswith("ssm"):
-            answer = client("ssm").get_parameter(Name=reference, WithDecryption=service == "ssm-secure")
-            return str(answer["Parameter"]["Value"])
-        secret, _, rest = reference.partition(":SecretString")
-        _, key, stage, version = ([*rest.split(":"), "", "", ""])[:4]
-        asked = {"VersionStage": stage, "VersionId": version}
-        secret_string = client("secretsmanager").get_secret_value(
-            SecretId=secret, **{name: value for name, value in asked.items() if value}
-        )["SecretString"]
-        return str(json.loads(secret_string)[key] if key else secret_string)
-    except (ClientError, KeyError, ValueError) as error:
-        raise ResourceError(
-            f"Could not resolve the dynamic reference {{{{resolve:{service}:{reference}}}}}: {error}"
-        ) from error
 
 
 def _last_first(resources: list[Resource]) -> list[Resource]:

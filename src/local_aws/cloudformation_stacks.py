@@ -27,6 +27,8 @@ LOG = logging.getLogger(__name__)
 STACK_NAME = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{0,127}")
 _KEPT_DELETED = 50  # stacks that are gone and can still be described by their ids
 _GONE = "DELETE_COMPLETE"
+UPDATABLE = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE",
+                       "IMPORT_ROLLBACK_COMPLETE"})  # fmt: skip
 
 
 @dataclass
@@ -136,6 +138,11 @@ class Stack:
     def busy(self) -> bool:
         """Whether an operation is under way."""
         return self.status.endswith("_IN_PROGRESS") and self.status != "REVIEW_IN_PROGRESS"
+
+    def begin_update(self, goal: Goal) -> None:
+        """Set a new goal and keep the former one; hold the lock."""
+        self.former, self.goal = self.goal, goal
+        self.touched, self.cancelled = {}, ""
 
     def turn(self, status: str, reason: str | None = None) -> None:
         """Give the stack a status, and say so in an event."""
