@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from topic_model.arrays import (
     Float32Array,
@@ -33,7 +34,7 @@ from topic_model.known_campaigns import KnownCampaigns, read_known_campaigns
 from topic_model.latent import LatentSpace
 from topic_model.model import TopicModel
 from topic_model.neighbours import CampaignIndex, CampaignVectors
-from topic_model.recommend import KeywordTable, Recommender, exclusions, keyword_key, recommendation_record
+from topic_model.recommend import FIGURES, KeywordTable, Recommender, exclusions, keyword_key, recommendation_record
 from topic_model.settings import NeighbourSettings
 from topic_model.text import Tokenizer, campaign_phrases
 from topic_model.weighting import TermWeights
@@ -312,20 +313,29 @@ def read_lookup_model(artifact: Artifact) -> LookupModel:
         )
     latent = _array(artifact, "latent")
     clusters = artifact.document(f"{INDEX}/clusters.json")
-    table = _read_keywords(artifact)
+    n_terms = len(model.vocabulary)
+    table = _read_keywords(artifact, len(campaigns), n_terms)
+    weights = _read_csr(artifact, "weights", n_terms)
+    _check_rows("terms", weights.indptr, weights.indices, len(campaigns), n_terms)
+    space = LatentSpace(_array(artifact, "term_vectors"), _array(artifact, "term_offset"))
+    if space.vectors.shape != (n_terms, latent.shape[1]) or latent.shape[0] != len(campaigns):
+        raise ArtifactMismatchError(
+            f"the latent space has terms of shape {space.vectors.shape} and campaigns of shape {latent.shape}; "
+            "build the neighbours again"
+        )
     return LookupModel(
         model,
         artifact.model_version,
         campaigns,
         CampaignIndex(
             theta,
-            _read_csr(artifact, "weights", len(model.vocabulary)),
+            weights,
             latent,
             settings,
             _read_lists(artifact, (len(campaigns), model.num_topics + latent.shape[1])),
         ),
         TermWeights(_array(artifact, "idf"), _array(artifact, "average_length").item()),
-        LatentSpace(_array(artifact, "term_vectors"), _array(artifact, "term_offset")),
+        space,
         Clusters(
             _array(artifact, "cluster_centres"),
             _array(artifact, "cluster_of_campaign"),
@@ -346,9 +356,27 @@ def _min_nearest(artifact: Artifact) -> float:
     return float(found)
 
 
-def _read_keywords(artifact: Artifact) -> KeywordTable:
+def _check_rows(
+    what: str, indptr: IntArray, indices: npt.NDArray[np.integer[Any]], n_rows: int, n_columns: int
+) -> None:
+    """Compiled loops go where these arrays send them: what would lead them astray is not loaded.
+
+    Raises:
+        ArtifactError: they are no compressed sparse rows of this shape.
+    """
+    if (
+        indptr.shape != (n_rows + 1,)
+        or indptr[0] != 0
+        or indptr[-1] != len(indices)
+        or (np.diff(indptr) < 0).any()
+        or not 0 <= indices.min(initial=0) <= indices.max(initial=0) < max(n_columns, 1)
+    ):
+        raise ArtifactError(f"the artifact's {what} are no rows of {n_columns} columns; build the neighbours again")
+
+
+def _read_keywords(artifact: Artifact, n_campaigns: int, n_terms: int) -> KeywordTable:
     totals = artifact.document(f"{INDEX}/keyword_totals.json")
-    return KeywordTable(
+    table = KeywordTable(
         artifact.texts(f"{INDEX}/keyword_phrases"),
         artifact.texts(f"{INDEX}/keyword_keys"),
         _array(artifact, "keywords_indptr"),
@@ -359,6 +387,11 @@ def _read_keywords(artifact: Artifact) -> KeywordTable:
         float(totals["most_clicks"]),
         float(totals["conversion_rate"]),
     )
+    _check_rows("keywords", table.indptr, table.keywords, n_campaigns, len(table.phrases))
+    _check_rows("keywords' terms", table.term_indptr, table.terms, len(table.phrases), n_terms)
+    if len(table.keys) != len(table.phrases) or table.figures.shape != (len(table.keywords), len(FIGURES)):
+        raise ArtifactError("the artifact's columns of keywords do not fit together; build the neighbours again")
+    return table
 
 
 def _read_lists(artifact: Artifact, shape: tuple[int, int]) -> InvertedLists | None:

@@ -178,6 +178,28 @@ def test_an_index_of_another_model_is_refused(folder: Path, tmp_path: Path) -> N
         read_lookup_model(read_artifact(copy))
 
 
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("weights_indices.npy", 0, 10**6),
+        ("weights_indptr.npy", 1, -1),
+        ("keywords.npy", -1, 10**6),
+        ("keyword_terms.npy", 0, -2),
+        ("keyword_terms_indptr.npy", -1, 10**6),
+    ],
+)
+def test_rows_that_lead_astray_are_refused(name: str, place: int, value: int, folder: Path, tmp_path: Path) -> None:
+    """Compiled loops check no bounds, so they never see such arrays, even with every hash right."""
+    copy = Path(shutil.copytree(folder / "artifact", tmp_path / "artifact"))
+    array = np.load(copy / INDEX / name)
+    array[place] = value
+    np.save(copy / INDEX / name, array)
+    manifest = orjson.loads((copy / "manifest.json").read_bytes())
+    write_manifest(copy, {k: v for k, v in manifest.items() if k not in ("files", "model_version")})
+    with pytest.raises(ArtifactError, match="build the neighbours again"):
+        read_lookup_model(read_artifact(copy))
+
+
 def test_the_lookup_model_keeps_the_models_facts(chain: Chain, folder: Path) -> None:
     """Settings, corpus and metrics of the training, and the version of the model it came from."""
     manifest = read_artifact(folder / "artifact").manifest
