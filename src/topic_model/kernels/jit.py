@@ -50,9 +50,12 @@ def kernel(*signatures: Any, **options: Any) -> Callable[[Function], Function]:
 
     Without a signature it is only compiled into the kernels that call it. ``options`` are those of :func:`numba.njit`.
     """
+    # Into each of its callers, whole. One that is called instead is linked to whichever copy the process met first: the
+    # caller's where machine code was loaded, its own where this process compiled it, with sums in another order.
+    inlined: dict[str, Any] = {} if signatures else {"forceinline": True}
 
     def compile_now(function: Function) -> Function:
-        compiled: Any = numba.njit(**options)(function)
+        compiled: Any = numba.njit(**inlined, **options)(function)
         if config.DISABLE_JIT:
             return function
         if signatures:

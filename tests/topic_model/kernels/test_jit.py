@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import topic_model
+
 # A package of two kernels: one that is called, and one in a module of its own that it calls.
 ADDING = """
 from topic_model.kernels.jit import kernel
@@ -143,3 +145,38 @@ def test_code_for_another_processor_is_not_taken(compiled: Path) -> None:
     """A processor that NUMBA_CPU_NAME names has files of its own."""
     assert answer(start(compiled, NUMBA_CPU_NAME="generic")) == {"total": 6.0, "loaded": 0, "cpu": "generic"}
     assert len(kept(compiled)) == 2
+
+
+# One chunk's E-step, in a process that compiles its kernels or one that loads them.
+_E_STEP = """
+import hashlib
+import numpy as np
+from topic_model.kernels.em import e_step
+random = np.random.default_rng(0)
+lengths = random.integers(5, 60, 300)
+indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+indices = np.concatenate([np.sort(random.choice(2000, n, replace=False)) for n in lengths]).astype(np.int32)
+counts = random.integers(1, 4, len(indices)).astype(np.float32)
+topics = random.random((2000, 33)).astype(np.float32) ** 4 + np.float32(1e-6)
+mixtures, scales = np.empty((300, 33), np.float32), np.empty(len(indices), np.float32)
+alpha = np.full(33, 0.05, np.float32)
+e_step(0, 300, indptr, indices, counts, topics, alpha, 3, np.float32(1e-3), mixtures, scales)
+print(e_step._cache_hits.total(), hashlib.sha256(mixtures.tobytes() + scales.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_compiles_computes_what_one_computes_that_loads(tmp_path: Path) -> None:
+    """Equal bits in the first run after a change and in all that follow: helpers are part of their callers' code."""
+    package = Path(shutil.copytree(Path(topic_model.__file__).parent, tmp_path / "topic_model"))
+    for kept in package.rglob("*.kernel"):
+        kept.unlink()
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", _E_STEP], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert [loaded for loaded, _ in told] == ["0", "1"]
+    assert told[0][1] == told[1][1]
