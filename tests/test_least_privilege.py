@@ -27,8 +27,6 @@ CAMPAIGNS = 300
 X_RAY = "the local AWS keeps no traces, and AWS drops those that may not be sent without a word"
 NOT_EXERCISED: dict[tuple[str, str], str] = {
     ("LookupApiRole", "Trace"): X_RAY,
-    ("TellRole", "Notify"): "the local AWS's EventBridge delivers no events of executions and jobs",
-    ("TellRole", "EncryptMessages"): "as Notify: nothing is published under this role",
 }
 """Statements, by role and Sid, that nothing on the local AWS can ask for; why."""
 

@@ -27,7 +27,7 @@ from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommu
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
-from local_aws import stepfunctions_api
+from local_aws import event_rules, stepfunctions_api
 from local_aws.config import LocalConfig
 from local_aws.stepfunctions_interpreter import iso
 
@@ -160,6 +160,7 @@ def _write_starts() -> None:
             },
         )
         stock(self)
+        _tell(self)
 
     Execution.start = start
 
@@ -190,6 +191,7 @@ def _write_results() -> None:
     def reflect(self: BaseExecutionWorkerCommunication) -> None:
         stock(self)
         execution = self.execution
+        _tell(execution)
         execution.log.write(
             "result",
             {
@@ -202,6 +204,23 @@ def _write_results() -> None:
         )
 
     BaseExecutionWorkerCommunication._reflect_execution_status = reflect
+
+
+def _tell(execution: Execution) -> None:
+    """EventBridge's event of an execution's status, with what it says of input and output."""
+    detail = {
+        "executionArn": execution.exec_arn,
+        "stateMachineArn": execution.state_machine_arn,
+        "name": execution.name,
+        "status": execution.exec_status.value if execution.exec_status else ExecutionStatus.RUNNING.value,
+        "startDate": execution.start_date,
+        "stopDate": execution.stop_date,
+        "input": execution.execution_input,
+        "output": execution.output,
+        "error": execution.error,
+        "cause": execution.cause,
+    }
+    event_rules.emit("aws.states", "Step Functions Execution Status Change", execution.exec_arn, detail)
 
 
 def _stored(path: Path) -> StoredExecution | None:

@@ -1,4 +1,4 @@
-"""Policies of resources: buckets, topics, functions, keys."""
+"""Policies of resources: buckets, topics, queues, functions, keys."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def resource_policy(action: str, resource: str, config: LocalConfig) -> tuple[tu
         text = _bucket_policy(resource.removeprefix("arn:aws:s3:::").partition("/")[0], config)
     elif service == "sns":
         text = _topic_policy(resource, config)
+    elif service == "sqs":
+        text = _queue_policy(resource, config)
     elif service == "lambda" and action == "lambda:InvokeFunction":
         text = _function_policy(resource, config)
     elif service == "kms" and ":key/" in resource:
@@ -52,6 +54,14 @@ def _topic_policy(arn: str, config: LocalConfig) -> Any:
     parts = arn.split(":")
     topic = sns_backends[config.account][parts[3]].topics.get(arn) if len(parts) == 6 else None
     return topic.policy if topic is not None else None
+
+
+def _queue_policy(arn: str, config: LocalConfig) -> Any:
+    from moto.sqs.models import sqs_backends
+
+    parts = arn.split(":")
+    queue = sqs_backends[config.account][parts[3]].queues.get(parts[5]) if len(parts) == 6 else None
+    return getattr(queue, "_policy_json", None) or None
 
 
 def _function_policy(arn: str, config: LocalConfig) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from moto.sagemaker.exceptions import ValidationError
 
+from local_aws import event_rules
 from local_aws.config import LocalAwsError, LocalConfig
 from local_aws.docker_mode import DockerRunner
 from local_aws.iam_enforcement import acting_as, refused_image
@@ -75,6 +76,11 @@ class Job(ABC):
     start_field: ClassVar[str]
     end_field: ClassVar[str]
     max_instances: ClassVar[int] = 1
+
+    @property
+    def event_name(self) -> str:
+        """What EventBridge calls its kind."""
+        return {"HyperParameterTuning": "HyperParameter Tuning"}.get(self.kind, self.kind)
 
     def __init__(self, store: JobStore, request: Mapping[str, Any]) -> None:
         self.store = store
@@ -232,6 +238,7 @@ class Job(ABC):
         if status != "Failed" and not os.environ.get("LOCAL_AWS_KEEP_FOLDERS"):
             remove_folder(self.base_dir)  # a failed job's stays, for a look at what it had
         self.update(fields, status=status)
+        event_rules.emit("aws.sagemaker", f"SageMaker {self.event_name} Job State Change", self.arn, self.describe())
 
     def final_fields(self, status: str) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
         """More fields that the end brings."""

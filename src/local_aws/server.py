@@ -36,6 +36,7 @@ FORMAT = 1
 _PLUGS = (
     "iam_enforcement",
     "iam_managed_policies",
+    "event_rules",
     "replayed_ids",
     "s3_access_logs",
     "s3_store",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,16 +36,22 @@ class CaughtError(Exception):
         self.request = request
 
 
-def sent(service: str, method: str, **parameters: Any) -> dict[str, Any]:
-    """The WSGI environment of a call, as boto3 sends it."""
-    client: Any = SESSION.client(
+@cache
+def _client(service: str) -> Any:
+    made: Any = SESSION.client(
         service, endpoint_url="http://127.0.0.1:1", config=Config(retries={"total_max_attempts": 1})
     )
 
     def catch(request: AWSPreparedRequest, **_: Any) -> None:
         raise CaughtError(request)
 
-    client.meta.events.register("before-send", catch)
+    made.meta.events.register("before-send", catch)
+    return made
+
+
+def sent(service: str, method: str, **parameters: Any) -> dict[str, Any]:
+    """The WSGI environment of a call, as boto3 sends it."""
+    client = _client(service)
     with pytest.raises(CaughtError) as caught:
         getattr(client, method)(**parameters)
     request = caught.value.request

@@ -20,10 +20,13 @@ from local_aws.iam_decisions import read_decisions, without
 from local_aws.iam_policies import StatementId, parse_policy
 from local_aws.iam_unenforced import NOT_ENFORCED
 from tests.local_aws.conftest import running
+from tests.local_aws.toy_server import wait_for
 from tests.test_least_privilege import NOT_EXERCISED, NOT_EXERCISED_ACTIONS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "decisions" / "0021-least-privilege.md"
 READS = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": "arn:aws:s3:::open*"}
+PUBLISHES = {"Effect": "Allow", "Action": "sns:Publish", "Resource": "*"}
+FAILS = {"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "Mine", "Cause": 'it is "so"'}}}
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +151,44 @@ def test_a_bucket_policy_denies_the_administrator_too(aws: LocalConfig) -> None:
     assert code == "AccessDenied" and message.endswith("with an explicit deny in a resource-based policy")
     aws.client("s3").delete_bucket_policy(Bucket="denied")
     aws.client("s3").put_object(Bucket="denied", Key="k", Body=b"x")
+
+
+def test_a_failed_execution_is_told_of_as_the_rules_role(aws: LocalConfig) -> None:
+    """The topic hears of it under the role; a rule whose role may not tell leaves its message in the queue."""
+    sqs, sns, events = aws.client("sqs"), aws.client("sns"), aws.client("events")
+    queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("heard", "letters")}
+    arns = {name: f"arn:aws:sqs:{aws.region}:{aws.account}:{name}" for name in queues}
+    allow = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage",
+             "Resource": arns["letters"]}  # fmt: skip
+    sqs.set_queue_attributes(QueueUrl=queues["letters"], Attributes={"Policy": json.dumps({"Statement": [allow]})})
+    topic = sns.create_topic(Name="told")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arns["heard"], Attributes={"RawMessageDelivery": "true"})
+    teller = role(aws, "teller", PUBLISHES, service="events.amazonaws.com")
+    states = aws.client("stepfunctions")
+    machine = states.create_state_machine(
+        name="fails",
+        definition=json.dumps(FAILS),
+        roleArn=role(aws, "machine", PUBLISHES, service="states.amazonaws.com"),
+    )["stateMachineArn"]
+    pattern = {"source": ["aws.states"], "detail": {"stateMachineArn": [machine], "status": ["FAILED"]}}
+    template = {"InputPathsMap": {"cause": "$.detail.cause"}, "InputTemplate": '{"cause": <cause>}'}
+    target = {"Id": "t", "Arn": topic, "RoleArn": teller, "InputTransformer": template,
+              "DeadLetterConfig": {"Arn": arns["letters"]}}  # fmt: skip
+    events.put_rule(Name="failures", EventPattern=json.dumps(pattern))
+    events.put_targets(Rule="failures", Targets=[target])
+
+    def received(queue: str) -> list[Any]:
+        return [json.loads(one["Body"]) for one in sqs.receive_message(QueueUrl=queues[queue]).get("Messages", [])]
+
+    def fail_once(queue: str) -> list[Any]:
+        heard: list[Any] = []
+        states.start_execution(stateMachineArn=machine)
+        wait_for(lambda: bool(heard.extend(received(queue)) or heard))
+        return heard
+
+    assert fail_once("heard") == [{"cause": 'it is "so"'}]
+    aws.client("iam").delete_role_policy(RoleName="teller", PolicyName="own")
+    assert fail_once("letters") == [{"cause": 'it is "so"'}]
 
 
 def test_decisions_are_recorded_with_the_statement_that_allowed(aws: LocalConfig) -> None:
