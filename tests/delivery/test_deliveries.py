@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("delivery")]
 @pytest.fixture
 def changed(repository: Repository) -> Iterator[Repository]:
     """The repository, back at its first commit's files behind the test."""
-    import subprocess
-
     yield repository
     git = ["git", "-C", str(repository.folder)]
     subprocess.run([*git, "checkout", "--quiet", "--force", "main~1"], check=True, capture_output=True)
@@ -50,8 +50,27 @@ def assert_stopped_in(repository: Repository, stage: str, action: str) -> None:
     assert not [name for name in names if name.startswith(ENVIRONMENTS) and not name.endswith("production")]
 
 
-def test_a_broken_test_ends_the_delivery_in_its_build(changed: Repository) -> None:
-    """What failed is told with the end of its log, and nothing is made."""
+def kill_behind(repository: Repository, action: str) -> str:
+    """Begin a delivery and kill it once an action has succeeded; the delivery's id."""
+    before = set(repository.root.glob("executions/*.json"))
+    delivery = subprocess.Popen(repository.command("--approve"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 600
+        while time.monotonic() < until and delivery.poll() is None:
+            for path in set(repository.root.glob("executions/*.json")) - before:
+                record = json.loads(path.read_text())
+                if (action, "Succeeded") in [(one["name"], one["status"]) for one in record["actions"]]:
+                    return str(record["id"])
+            time.sleep(0.2)
+    finally:
+        delivery.kill()
+        delivery.wait()
+    pytest.fail(f"the delivery ended, or took too long, before {action}")
+
+
+def test_a_broken_test_ends_the_delivery_in_its_build_and_cleans_up_behind_a_killed_one(changed: Repository) -> None:
+    """What failed is told with the end of its log, and nothing is made; what the killed one had made is removed."""
+    killed = kill_behind(changed, "CreateEnvironment")
     (changed.folder / "checks.sh").write_text("echo FAILED tests/test_it.py::test_it; exit 1\n")
     changed.commit("Break a test")
     ended = changed.deliver("--approve")
@@ -59,6 +78,9 @@ def test_a_broken_test_ends_the_delivery_in_its_build(changed: Repository) -> No
     assert "Build/Build: COMMAND_EXECUTION_ERROR" in ended.stderr
     assert "FAILED tests/test_it.py::test_it" in ended.stderr
     assert_stopped_in(changed, "Build", "Build")
+    assert f"delivery {killed[:8]}, which was killed" in ended.stdout
+    assert left_of(local_aws(changed), killed) == []
+    assert json.loads((changed.root / "executions" / f"{killed}.json").read_text())["status"] == "Stopped"
 
 
 def test_a_template_error_ends_it_at_the_environment(changed: Repository) -> None:
