@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,8 +120,6 @@ def _compare(plan: _Plan, compose: str) -> None:
     root = plan.place.folder / "aws"
     try:
         config = lifecycle.up(root, _free_port())
-        # As in the image: training in the very process that compiles the kernels was seen to end in other last digits.
-        plan.step("compiled kernels", _keep_kernels)
         plan.step("process mode, the whole workflow", lambda: _run_in_process_mode(plan, root))
         sdk = importlib.metadata.version("sagemaker")
         plan.console.print(f"\nSageMaker's local mode: SDK {sdk}, {compose}, {plan.image}", soft_wrap=True)
@@ -146,10 +142,6 @@ def _run_in_process_mode(plan: _Plan, root: Path) -> None:
         # Its log and report are in a folder that goes.
         told = [line for line in str(error).splitlines() if str(plan.place.folder) not in line]
         raise LocalModeError("process mode fails already; topic-model run shows more:\n" + "\n".join(told)) from error
-
-
-def _keep_kernels() -> None:
-    subprocess.run([sys.executable, "-m", "topic_model.kernels"], check=True, capture_output=True)
 
 
 def _both(plan: _Plan, config: LocalConfig) -> tuple[Results, Results]:
