@@ -45,7 +45,7 @@ def main() -> None:
         kinds = (
             [("refused", refused, 300), ("known, cached", known, 300)]
             if cached
-            else [("known, by function", known, 100), ("fresh", fresh, 50)]
+            else [("known, by function", known, 100), ("fresh", fresh, 100)]
         )
         for kind, calls, rate in kinds:
             ask = partial(at_rate, config.endpoint_url, calls, rate=rate, headers={"x-api-key": api.key})
