@@ -232,6 +232,13 @@ OPERATIONS: Mapping[str, tuple[str, Operations]] = {
                "DeleteChangeSet GetTemplate", _stack),
         **_all("ValidateTemplate ListStacks ListExports"),
     }),
+    "codepipeline": ("codepipeline", _all("PutJobSuccessResult PutJobFailureResult GetJobDetails AcknowledgeJob")),
+    "ecs": ("ecs", {
+        **_all("CreateCluster", "cluster/{clusterName}"),
+        **_all("DeleteCluster UpdateCluster", _named("cluster", "cluster/")),
+        **_all("DescribeClusters", _listed("clusters", "cluster/")),
+        **_all("RegisterTaskDefinition DeregisterTaskDefinition DescribeTaskDefinition"),
+    }),
     "application-autoscaling": ("application-autoscaling", {
         **_all("RegisterScalableTarget DeregisterScalableTarget PutScalingPolicy DeleteScalingPolicy",
                "scalable-target/*"),
