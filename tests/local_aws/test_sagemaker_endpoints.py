@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
@@ -74,6 +75,32 @@ def test_a_body_above_six_mebibytes_is_refused(aws: LocalConfig) -> None:
     assert invoke(aws, "plain", b"x" * 6_291_456)["ResponseMetadata"]["HTTPStatusCode"] == 200
     with pytest.raises(ClientError, match="6291456"):
         invoke(aws, "plain", b"x" * 6_291_457)
+
+
+def test_a_body_in_chunks_is_read_to_its_end_and_no_further_than_the_limit(aws: LocalConfig) -> None:
+    """Its length is told by no header."""
+    scope = "Credential=local/20260101/us-east-1/sagemaker/aws4_request"
+    signed = {"Authorization": f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0"}
+    for chunks, status, told in (([b"a", b"bc"], 200, b"ABC"), ([b"x" * 2**20] * 7, 400, b"less than or equal")):
+        connection = HTTPConnection("127.0.0.1", aws.port, timeout=60)
+        connection.request("POST", "/endpoints/plain/invocations", iter(chunks), signed, encode_chunked=True)
+        answer = connection.getresponse()
+        assert answer.status == status
+        assert told in answer.read()
+        connection.close()
+
+
+def test_an_object_whose_name_reads_like_an_invocation_is_s3s(aws: LocalConfig) -> None:
+    """POST /endpoints/<key> begins a multipart upload into a bucket of that name."""
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="endpoints")
+    upload = s3.create_multipart_upload(Bucket="endpoints", Key="plain/invocations")["UploadId"]
+    part = s3.upload_part(Bucket="endpoints", Key="plain/invocations", UploadId=upload, PartNumber=1, Body=b"x")
+    s3.complete_multipart_upload(
+        Bucket="endpoints", Key="plain/invocations", UploadId=upload,
+        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]},
+    )  # fmt: skip
+    assert s3.get_object(Bucket="endpoints", Key="plain/invocations")["Body"].read() == b"x"
 
 
 def test_an_unknown_endpoint_or_variant_is_named(aws: LocalConfig) -> None:
