@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import uuid
@@ -202,19 +203,21 @@ def _s3(action: Action, given: Mapping[str, str], around: Surroundings, note: No
 
 
 def _lambda(action: Action, given: Mapping[str, str], around: Surroundings, note: Note) -> Done:
-    summary, variables = invoke_function(
-        around.config, action, given["FunctionName"], given.get("UserParameters", ""), note
-    )
-    _keep_report(given.get("UserParameters", ""), action, around)
+    parameters = given.get("UserParameters", "")
+    try:
+        summary, variables = invoke_function(around.config, action, given["FunctionName"], parameters, note)
+    finally:
+        _keep_report(parameters, action, around)
     return done(summary, variables)
 
 
 def _keep_report(parameters: str, action: Action, around: Surroundings) -> None:
-    """The report that the acceptance suite left in the artifact bucket."""
+    """The report that the acceptance suite left in the artifact bucket, if it came to that."""
     key = json.loads(parameters).get("report") if parameters.startswith("{") else None
     if key:
         target = around.folder / f"{action.stage.lower()}-{action.name.lower()}.xml"
-        around.config.client("s3").download_file(around.stack.pipeline.bucket, key, str(target))
+        with contextlib.suppress(ClientError):
+            around.config.client("s3").download_file(around.stack.pipeline.bucket, key, str(target))
 
 
 def _step_functions(action: Action, given: Mapping[str, str], around: Surroundings, note: Note) -> Done:

@@ -67,7 +67,7 @@ class Repository:
         assert places == 1, f"{path} has {pattern!r} {places} times"
         target.write_text(text)
 
-    def deliver(self, *arguments: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+    def deliver(self, *arguments: str, seconds: float = 1_800) -> subprocess.CompletedProcess[str]:
         """Deliver HEAD as a user does."""
         return subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=seconds, check=False)
 

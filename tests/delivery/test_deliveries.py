@@ -55,7 +55,7 @@ def kill_behind(repository: Repository, action: str) -> str:
     before = set(repository.root.glob("executions/*.json"))
     delivery = subprocess.Popen(repository.command("--approve"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 600
+        until = time.monotonic() + 1_200
         while time.monotonic() < until and delivery.poll() is None:
             for path in set(repository.root.glob("executions/*.json")) - before:
                 record = json.loads(path.read_text())
