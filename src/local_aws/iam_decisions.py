@@ -1,7 +1,7 @@
-"""The record of what was asked and decided, each different decision once: ``iam-decisions.jsonl`` in the state folder.
+"""The record of what was asked and decided since the server's start: ``iam-decisions.jsonl`` in the state folder.
 
-It says which statement of which policy allowed what, so that what a role would lack without one can be told by
-evaluating the same requests again (:func:`without`), and nothing need be run again.
+Each different decision is written once. It says which statement of which policy allowed what, so that what a role would
+lack without one can be told by evaluating the same requests again (:func:`without`), and nothing need be run again.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Recorder:
     def __init__(self, root: Path) -> None:
         self._lock = threading.Lock()
         self._seen: set[Any] = set()
-        self._file = (root / FILE).open("a", encoding="utf-8")
+        self._file = (root / FILE).open("w", encoding="utf-8")
 
     def record(self, caller: Caller, request: Request, decision: Decision) -> None:
         """Writes a decision that is new; a full disk costs the record, not the request."""

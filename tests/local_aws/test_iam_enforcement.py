@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from local_aws.config import LocalConfig
 from local_aws.iam_administrator import CREDENTIALS_FILE
 from local_aws.iam_decisions import read_decisions, without
+from local_aws.iam_enforcement import wrap
 from local_aws.iam_policies import StatementId, parse_policy
 from local_aws.iam_unenforced import NOT_ENFORCED
 from tests.local_aws.conftest import running
@@ -204,6 +205,15 @@ def test_decisions_are_recorded_with_the_statement_that_allowed(aws: LocalConfig
     assert [one.decision.by for one in recorded] == [(StatementId(arn, "own", 1),)]
     lost = [without(statement.id, recorded, statements) for statement in statements]
     assert [len(requests) for requests in lost] == [0, 1]
+
+
+def test_without_the_option_nothing_is_in_a_requests_way() -> None:
+    """Not even a function around the application."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        return []
+
+    assert wrap(app, is_open=lambda _: False) is app
 
 
 def test_the_administrators_keys_are_the_owners_alone(aws: LocalConfig) -> None:
