@@ -16,7 +16,7 @@ from werkzeug.test import EnvironBuilder
 from local_aws import lifecycle
 from local_aws.cloudformation_api import SERVICE, CloudFormation, Service
 from local_aws.cloudformation_providers import ResourceError
-from local_aws.config import LocalConfig
+from local_aws.config import ACCOUNT, LocalConfig
 from tests.local_aws.cloudformation_stacks import (
     create,
     delete,
@@ -28,7 +28,7 @@ from tests.local_aws.cloudformation_stacks import (
     settled,
     update,
 )
-from tests.local_aws.conftest import kill_and_restart, server_pid, start
+from tests.local_aws.conftest import kill_and_restart, running, start
 
 TOPIC: dict[str, Any] = {"Type": "AWS::SNS::Topic"}
 MISSING_ROLE = "arn:aws:iam::123456789012:role/nobody"
@@ -360,8 +360,41 @@ def test_deletion_goes_on_after_a_stop(local_aws: LocalConfig) -> None:
     client = local_aws.client("cloudformation")
     stack = client.describe_stacks(StackName="many")["Stacks"][0]["StackId"]
     client.delete_stack(StackName="many")
-    assert server_pid(local_aws)
     lifecycle.down(local_aws.root)
     again = start(local_aws.root)
     assert settled(again, stack)["StackStatus"] == "DELETE_COMPLETE"
     assert not topics(again)
+
+
+@pytest.mark.slow
+def test_stack_of_a_role(tmp_path: Path) -> None:
+    """Where IAM is enforced, a stack's role makes its resources: what the role may not do fails the resource."""
+    with running(tmp_path / "aws", enforce_iam=True) as config:
+        iam = config.client("iam")
+        trust = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Principal": {"Service": "cloudformation.amazonaws.com"},
+                    "Action": "sts:AssumeRole",
+                }
+            ],
+        }
+        role = iam.create_role(RoleName="deployer", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+        allowed = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Action": "sns:*", "Resource": f"arn:aws:sns:us-east-1:{ACCOUNT}:as-role-*"}
+            ],
+        }
+        iam.put_role_policy(RoleName="deployer", PolicyName="topics", PolicyDocument=json.dumps(allowed))
+        stack = create(config, "as-role", {"Resources": {"Topic": TOPIC}}, RoleARN=role)
+        assert stack["StackStatus"] == "CREATE_COMPLETE", failures(config, "as-role")
+        queue = {"Type": "AWS::SQS::Queue", "DependsOn": "Topic"}
+        refused = update(config, "as-role", {"Resources": {"Topic": TOPIC, "Queue": queue}})
+        assert refused["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+        assert "not authorized to perform: sqs:" in failures(config, "as-role")["Queue"]
+        with pytest.raises(ClientError, match="no such role"):
+            create(config, "no-role", {"Resources": {"Topic": TOPIC}}, RoleARN=MISSING_ROLE)
+        assert delete(config, "as-role")["StackStatus"] == "DELETE_COMPLETE"
