@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from local_aws.iam_policies import Context
 
@@ -74,7 +75,7 @@ def s3_accesses(method: str, params: Mapping[str, Any], account: str) -> Iterato
     resource = f"{arn}/{key}"
     yield action, resource, _encryption(params) if action == "PutObject" else {}
     if source := params.get("source"):
-        path = str(source).removeprefix("/").partition("?")[0]
+        path = unquote(str(source).partition("?")[0]).removeprefix("/")
         yield "GetObject", f"arn:aws:s3:::{path}", {}
     if action == "PutObject" and params.get("tagging"):
         yield "PutObjectTagging", resource, {}

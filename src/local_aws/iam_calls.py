@@ -68,7 +68,7 @@ def needs_body(environ: Environ) -> bool:
     if method in ("GET", "HEAD"):
         return False
     if service == "s3":
-        return method == "POST" and "delete" in environ.get("QUERY_STRING", "").split("&")[0]
+        return method == "POST" and "delete" in re.split("[=&]", environ.get("QUERY_STRING", ""))
     return not str(environ["PATH_INFO"]).endswith(("/invocations", "/invoke-async", "/invoke-async/"))
 
 
