@@ -400,12 +400,21 @@ def _without_void(entries: list[Entry]) -> list[Entry]:
         document = entry.document() if entry.service in ("sagemaker", "dynamodb", "logs") else {}
         if any((entry.service, field, str(document.get(field))) in deleted for field in set(_DELETIONS.values())):
             continue
+        if entry.service == "sagemaker" and _tagged(document) & deleted:
+            continue
         if entry.service == "lambda" and entry.path.endswith("/code"):
             if entry.path in newer_code:
                 continue
             newer_code.add(entry.path)
         kept.append(entry)
     return kept[::-1]
+
+
+def _tagged(document: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+    """What AddTags and DeleteTags name by an ARN, as a deletion would name it."""
+    kind, _, name = str(document.get("ResourceArn", "")).rpartition(":")[2].partition("/")
+    field = {"endpoint-config": "EndpointConfigName", "model": "ModelName"}.get(kind)
+    return {("sagemaker", field, name)} if field else set()
 
 
 def _present_rows() -> Iterator[Entry]:

@@ -81,7 +81,10 @@ def _add(self: Any) -> ActionResult:
     arn = request["ResourceArn"]
     part = _part(arn)
     if part is None:
-        return _moto["add_tags"](self)
+        try:
+            return _moto["add_tags"](self)
+        except AttributeError as error:  # moto's answer about what is not there
+            raise ValidationError(message=f"Could not find the resource {arn}") from error
     holder = _holder(part, arn)
     tags = {tag["Key"]: tag for tag in [*holder.tags, *request["Tags"]]}
     if len(tags) > _MAX_TAGS:

@@ -110,6 +110,11 @@ def _change_sagemaker(sagemaker: Any, _config: LocalConfig) -> None:
             PrimaryContainer={"Image": "image", "ModelDataUrl": "s3://code/model.tar.gz"},
         )
     sagemaker.delete_model(ModelName="dropped")
+    # Its tag must not be played without it.
+    variant = {"VariantName": "all", "ModelName": "kept", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    made = sagemaker.create_endpoint_config(EndpointConfigName="dropped", ProductionVariants=[variant])
+    sagemaker.add_tags(ResourceArn=made["EndpointConfigArn"], Tags=[{"Key": "served", "Value": "once"}])
+    sagemaker.delete_endpoint_config(EndpointConfigName="dropped")
 
 
 def _change_logs(logs: Any, _config: LocalConfig) -> None:
