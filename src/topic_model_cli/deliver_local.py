@@ -26,6 +26,8 @@ STACK = "topic-model-delivery"
 PIPELINE_TEMPLATE = Path("delivery/pipeline.yaml")
 LOCAL_CONNECTION = "arn:aws:codeconnections:us-east-1:123456789012:connection/00000000-0000-4000-8000-000000000000"
 """Stands for the connection: here the source is the repository on this disk."""
+SERVES = "serves"
+"""Beside the local AWS's folder: the commit whose code runs it, and the checkout."""
 _START_SECONDS = 120
 _STACK_SECONDS = 300.0
 _PRODUCTION_CAMPAIGNS = 1_000
@@ -46,13 +48,13 @@ def serve_commit(root: Path, port: int | None, checkout: Path, commit: str) -> L
     Raises:
         DeliveryError: the commit's code does not start it.
     """
-    mark = root.parent / "serves"
+    mark = root.parent / SERVES
     try:
         running = lifecycle.connect(root)
     except LocalAwsError:
         running = None
     if running is not None:
-        if mark.is_file() and mark.read_text(encoding="utf-8") == commit:
+        if mark.is_file() and mark.read_text(encoding="utf-8").split()[:1] == [commit]:
             return running
         port = port or running.port
         lifecycle.down(root)
@@ -75,8 +77,14 @@ def serve_commit(root: Path, port: int | None, checkout: Path, commit: str) -> L
     if done.returncode:
         said = (done.stderr or done.stdout).strip()
         raise DeliveryError(f"the commit's code does not start the local AWS:\n    {said[-800:]}")
-    mark.write_text(commit, encoding="utf-8")
+    mark.write_text(f"{commit} {checkout.name}\n", encoding="utf-8")
     return lifecycle.connect(root)
+
+
+def served_checkout(root: Path) -> str | None:
+    """The name of the checkout that the local AWS of ``root`` runs from, or ran from last."""
+    mark = root.parent / SERVES
+    return mark.read_text(encoding="utf-8").split()[-1] if mark.is_file() else None
 
 
 def ensure_delivery_stack(

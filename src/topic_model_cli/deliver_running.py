@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+from botocore.exceptions import ClientError
 from rich.console import Console
 
 from topic_model.errors import TopicModelError
@@ -19,13 +20,13 @@ from topic_model_cli import interrupts
 from topic_model_cli.deliver_actions import Done, Surroundings, carry_out, get_artifact, put_artifact
 from topic_model_cli.deliver_environment import borrowed_environment
 from topic_model_cli.deliver_errors import ActionFailedError, DeliveryError, DeliveryStoppedError, NotApprovedError
-from topic_model_cli.deliver_local import DeliveryStack, ensure_delivery_stack, serve_commit
+from topic_model_cli.deliver_local import DeliveryStack, ensure_delivery_stack, serve_commit, served_checkout
 from topic_model_cli.deliver_progress import DeliveryProgress
 from topic_model_cli.deliver_records import ActionRecord, DeliveryRecord, Records, now
 from topic_model_cli.deliver_report import write_delivery
 from topic_model_cli.deliver_source import Commit, unpack
 from topic_model_cli.deliver_teardown import tell_end
-from topic_model_cli.errors import is_connection_error
+from topic_model_cli.errors import explain_error, is_connection_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,7 +80,11 @@ def deliver_commit(plan: DeliveryPlan) -> None:
             delivery.end("Failed", str(error))
         except Exception as error:
             if not is_connection_error(error):
-                raise
+                told = explain_error(error, (plan.root / AWS_FOLDER).absolute())
+                delivery.end("Failed", told or f"{type(error).__name__}: {error}")
+                if told is None:  # a defect keeps its traceback
+                    raise
+                raise DeliveryError(f"delivery {record.id} of {record.commit[:8]} failed: {told}") from error
             delivery.end(
                 "Failed", f"the local AWS does not answer any more: {error}; see {plan.root}/{AWS_FOLDER}/server.log"
             )
@@ -233,10 +238,17 @@ class _Delivery:
         """A delivery that was killed told nobody that it ended."""
         assert self.config is not None  # noqa: S101 - prepare has set it
         with self.progress.action("Cleanup", f"delivery {record.id[:8]}, which was killed") as shown:
+            try:
+                told = tell_end(self.config, "topic-model", record.id, "STOPPED", shown.note)
+            except (ActionFailedError, ClientError) as error:
+                # It stays as it is, so that the next delivery tries again.
+                shown.end("failed", str(error).splitlines()[0])
+                self._note(f"the environment of delivery {record.id} is not removed: {error}")
+                return
             record.status, record.ended, record.reason = "Stopped", now(), "killed; cleaned up by the next delivery"
-            record.teardown = tell_end(self.config, "topic-model", record.id, "STOPPED", shown.note)
+            record.teardown = told
             self.records.write(record)
-            shown.end("ok", record.teardown)
+            shown.end("ok", told)
 
     def end(self, status: str, reason: str) -> None:
         """Write the end down; of a delivery that did not succeed, remove the test environment first."""
@@ -264,8 +276,10 @@ class _Delivery:
     def _drop_old_checkouts(self) -> None:
         folder = self.plan.root / "commits"
         old = sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime, reverse=True) if folder.is_dir() else []
+        served = served_checkout((self.plan.root / AWS_FOLDER).absolute())
         for path in old[_KEPT_CHECKOUTS - 1 :]:
-            shutil.rmtree(path, ignore_errors=True)
+            if path.name != served:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _note(self, text: str) -> None:
         self.record.notes.append(text)
