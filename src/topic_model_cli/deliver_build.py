@@ -26,7 +26,7 @@ from topic_model_cli.deliver_errors import ActionFailedError
 
 PHASES = ("install", "pre_build", "build", "post_build")
 _ENDS_THE_BUILD = frozenset({"install", "pre_build"})
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.2
 _SHOWN_LINES = 25
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 

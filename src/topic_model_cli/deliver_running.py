@@ -60,11 +60,12 @@ def deliver_commit(plan: DeliveryPlan) -> None:
         typer.Exit: with 130, after Ctrl-C stopped it and removed its test environment.
     """
     console = Console(highlight=False)
+    mode = plan.commit.execution_mode()
     records = Records(plan.root / "executions")
     plan.root.mkdir(parents=True, exist_ok=True)
     with (
         interrupts.terminations_as_interrupts(),
-        records.turn("QUEUED", lambda told: console.print(told, soft_wrap=True)),
+        records.turn(mode, lambda told: console.print(told, soft_wrap=True)),
     ):
         cut_off = records.cut_off()
         record = records.new(plan.commit.id, plan.commit.subject)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import zipfile
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from topic_model_cli.deliver_errors import DeliveryError
 
+PIPELINE = "delivery/pipeline.yaml"
 _LONGEST_SUBJECT = 100
 
 
@@ -30,6 +32,19 @@ class Commit:
     def archive(self) -> bytes:
         """Its files as a zip, as CodePipeline's ``CODE_ZIP`` has them: without ``.git``."""
         return _git(self.repository, "archive", "--format=zip", self.id)
+
+    def execution_mode(self) -> str:
+        """The execution mode of the commit's pipeline, which says whether two deliveries may wait for each other.
+
+        Raises:
+            DeliveryError: the commit has no pipeline.
+        """
+        try:
+            text = _git(self.repository, "show", f"{self.id}:{PIPELINE}").decode()
+        except DeliveryError as error:
+            raise DeliveryError(f"commit {self.id[:8]} has no {PIPELINE}: there is no pipeline to carry out") from error
+        found = re.search(r"^ +ExecutionMode: *(\w+)", text, re.MULTILINE)
+        return found[1] if found else "SUPERSEDED"  # CodePipeline's own default
 
     def variables(self) -> dict[str, str]:
         """What a source action tells."""

@@ -50,3 +50,15 @@ def test_a_folder_that_is_no_repository_is_told(tmp_path: Path) -> None:
     """What is delivered is a commit."""
     with pytest.raises(DeliveryError, match="is no git repository"):
         find_commit(tmp_path, "HEAD")
+
+
+def test_the_pipeline_of_the_commit_says_how_deliveries_wait(repository: Path) -> None:
+    """CodePipeline's own default where it says nothing; a commit without a pipeline is told."""
+    with pytest.raises(DeliveryError, match=r"has no delivery/pipeline\.yaml"):
+        find_commit(repository, "HEAD").execution_mode()
+    (repository / "delivery").mkdir()
+    for text, mode in (("Resources: {}\n", "SUPERSEDED"), ("      ExecutionMode: QUEUED\n", "QUEUED")):
+        (repository / "delivery" / "pipeline.yaml").write_text(text)
+        git(repository, "add", ".")
+        git(repository, "commit", "--quiet", "--message", mode)
+        assert find_commit(repository, "HEAD").execution_mode() == mode
