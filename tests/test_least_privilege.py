@@ -37,9 +37,6 @@ NOT_EXERCISED_ACTIONS: dict[tuple[str, str], dict[str, str]] = {
     ("DeployRole", "Endpoint"): {
         "sagemaker:DeleteEndpoint": "an endpoint whose first model did not start is deleted; here it starts"
     },
-    ("DeployRole", "Alarms"): {
-        "cloudwatch:DescribeAlarms": "SageMaker asks for a deployment's alarms as the caller of UpdateEndpoint, too"
-    },
     ("JobRole", "FindInputs"): {"s3:GetBucketLocation": "SageMaker asks where a bucket is; here there is one region"},
     ("JobRole", "WriteResults"): {"s3:AbortMultipartUpload": "of an upload that breaks off; here none does"},
     ("JobRole", "WriteLogs"): {"logs:DescribeLogStreams": "SageMaker looks for streams of its own; here it knows them"},

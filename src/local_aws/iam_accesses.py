@@ -163,6 +163,13 @@ def _with_tags(call: Call, place: Place, found: Sequence[Access]) -> Iterator[Ac
         yield Access(_TAGGING[call.service], resource, found[0].context)
 
 
+def _sagemaker(call: Call, place: Place) -> Iterator[Access]:
+    yield from _by_resource(call, place)
+    # A deployment's alarms are looked at as the caller when it begins, and as the model's role while it bakes.
+    for name in _at(call.params, ["DeploymentConfig", "AutoRollbackConfiguration", "Alarms", "AlarmName"]):
+        yield Access("cloudwatch:DescribeAlarms", place.arn("cloudwatch", f"alarm:{name}"))
+
+
 def _states(call: Call, place: Place) -> Iterator[Access]:
     yield from _by_resource(call, place)
     if call.operation in ("CreateStateMachine", "UpdateStateMachine"):
@@ -182,6 +189,7 @@ def _s3(call: Call, place: Place) -> Iterator[Access]:
 
 _SERVICES: Mapping[str, Callable[[Call, Place], Iterator[Access]]] = {
     **dict.fromkeys(OPERATIONS, _by_resource),
+    "sagemaker": _sagemaker,
     "states": _states,
     "apigateway": _apigateway,
     "s3": _s3,
