@@ -55,7 +55,7 @@ def _sagemaker() -> Operations:
         **_all("CreateModelPackage", _package_in_group),
         **_all("DescribeModelPackage DeleteModelPackage", "{ModelPackageName}"),
         **_all("UpdateModelPackage", "{ModelPackageArn}"),
-        **_all("ListModelPackages"),
+        **_all("ListModelPackages", _named("ModelPackageGroupName", "model-package-group/")),
         "ListTrainingJobsForHyperParameterTuningJob": "hyper-parameter-tuning-job/{HyperParameterTuningJobName}",
     }
     slugs = {"ProcessingJob": "processing-job", "TrainingJob": "training-job", "TransformJob": "transform-job",
