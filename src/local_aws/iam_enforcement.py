@@ -25,7 +25,7 @@ from local_aws.iam_calls import Call, UnreadableCallError, call_of, key_of, need
 from local_aws.iam_decisions import Recorder
 from local_aws.iam_identities import AssumeRoleRefusedError, Identities
 from local_aws.iam_policies import Caller, Context, Decision, PolicyError, Request, evaluate
-from local_aws.iam_resources import resource_policy
+from local_aws.iam_resources import resource_context, resource_policy
 from local_aws.request_names import service_of
 
 logger = logging.getLogger(__name__)
@@ -124,6 +124,7 @@ class Enforcer:
             # The local AWS listens on loopback, without TLS: it stands for an endpoint that speaks nothing else.
             "aws:securetransport": ("true",),
             "aws:requestedregion": (self.config.region,),
+            **resource_context(access.action, access.resource, self.config),
             **access.context,
         }
         if caller.service is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from local_aws.config import LocalConfig
@@ -32,6 +33,29 @@ def resource_policy(action: str, resource: str, config: LocalConfig) -> tuple[tu
         text = _key_policy(resource, config)
         return _parsed(text, resource), text is not None
     return _parsed(text, resource), False
+
+
+def resource_context(action: str, resource: str, config: LocalConfig) -> dict[str, tuple[str, ...]]:
+    """What conditions may ask of the resource itself: the tags of keys and secrets, and the aliases of keys."""
+    if action.startswith("kms:") and ":key/" in resource:
+        from moto.kms.models import kms_backends
+
+        backend, key = kms_backends[config.account][config.region], resource.rpartition("/")[2]
+        if key not in backend.keys:
+            return {}
+        aliases = tuple(sorted(backend.keys[key].aliases))
+        tags = backend.tagger.get_tag_dict_for_resource(key)
+        return {**_tagged(tags), **({"kms:resourcealiases": aliases} if aliases else {})}
+    if action.startswith("secretsmanager:"):
+        from moto.secretsmanager.models import secretsmanager_backends
+
+        secret = secretsmanager_backends[config.account][config.region].secrets.get(resource)
+        return _tagged({tag["Key"]: tag["Value"] for tag in getattr(secret, "tags", None) or []})
+    return {}
+
+
+def _tagged(tags: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    return {f"aws:resourcetag/{name.lower()}": (str(value),) for name, value in tags.items()}
 
 
 def _parsed(text: Any, owner: str) -> tuple[Statement, ...]:

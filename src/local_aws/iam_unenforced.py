@@ -10,6 +10,7 @@ from collections.abc import Mapping
 NOT_ENFORCED: Mapping[str, str] = {
     "signatures": "a request is its key's owner's; the signature is not computed anew, and times are not compared",
     "session time": "sessions of roles last as long as the server",
+    "tags of resources": "aws:ResourceTag is known of keys and secrets; other resources count as having no tags",
     "TLS": "the local AWS listens on loopback without TLS, and every request counts as sent over TLS",
     "other accounts": "there is one account; policies across accounts, service control policies and VPC endpoints' "
     "policies are not evaluated",

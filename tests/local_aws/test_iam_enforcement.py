@@ -192,6 +192,24 @@ def test_a_failed_execution_is_told_of_as_the_rules_role(aws: LocalConfig) -> No
     assert fail_once("letters") == [{"cause": 'it is "so"'}]
 
 
+def test_a_keys_tags_and_aliases_are_conditions(aws: LocalConfig) -> None:
+    """A stack's key is known by its tag, or by its alias as long as that is there."""
+    kms = aws.client("kms")
+    tagged = kms.create_key(Tags=[{"TagKey": "stack", "TagValue": "t-1"}])["KeyMetadata"]["KeyId"]
+    named = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName="alias/t-1", TargetKeyId=named)
+    by_tag = {"StringLike": {"aws:ResourceTag/stack": "t-*"}}
+    by_alias = {"ForAnyValue:StringLike": {"kms:ResourceAliases": "alias/t-*"}}
+    allow = {"Effect": "Allow", "Resource": "*"}
+    own = session(aws, role(aws, "keys", {**allow, "Action": "kms:DescribeKey", "Condition": by_tag},
+                            {**allow, "Action": "kms:GetKeyPolicy", "Condition": by_alias}))  # fmt: skip
+    client = own.client("kms", endpoint_url=aws.endpoint_url)
+    client.describe_key(KeyId=tagged)
+    client.get_key_policy(KeyId=named, PolicyName="default")
+    assert refusal(client.describe_key, KeyId=named)[0] == "AccessDeniedException"
+    assert refusal(client.get_key_policy, KeyId=tagged, PolicyName="default")[0] == "AccessDeniedException"
+
+
 def test_decisions_are_recorded_with_the_statement_that_allowed(aws: LocalConfig) -> None:
     """So that what a role would lack without it can be told without doing it again."""
     arn = role(aws, "recorded", {**READS, "Action": "s3:ListBucket"}, {**READS, "Action": "s3:GetObject"})
