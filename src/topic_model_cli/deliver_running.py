@@ -206,7 +206,7 @@ class _Delivery:
                 shown.end("failed", str(error).splitlines()[0] if str(error) else type(error).__name__)
                 if isinstance(error, NotApprovedError):
                     raise NotApprovedError(f"{action.label}: {error}") from error
-                if isinstance(error, ActionFailedError):
+                if isinstance(error, ActionFailedError | ClientError):
                     raise ActionFailedError(f"{action.label}: {error}") from error
                 raise
             else:

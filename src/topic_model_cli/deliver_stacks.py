@@ -78,7 +78,11 @@ def replace_change_set(
     before = describe(config, request.name)
     is_new = before is None or before["StackStatus"] == "REVIEW_IN_PROGRESS"
     if before is not None:
-        formation.delete_change_set(StackName=request.name, ChangeSetName=name)
+        try:
+            formation.delete_change_set(StackName=request.name, ChangeSetName=name)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != "ChangeSetNotFound":
+                raise
     try:
         formation.create_change_set(
             **request.call(), ChangeSetName=name, ChangeSetType="CREATE" if is_new else "UPDATE"
