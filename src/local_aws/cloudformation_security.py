@@ -167,9 +167,7 @@ class _Key(Provider):
         parts: dict[str, Any] = call.pick("Description", "KeySpec", "KeyUsage", "MultiRegion", "Origin")
         if "KeyPolicy" in call.properties:
             parts["Policy"] = call.properties["KeyPolicy"]
-        # CloudFormation's own tag, by which policies know whose a key is once its alias has gone with the stack.
-        tags = {**call.all_tags(), "aws:cloudformation:stack-name": call.stack_name}
-        parts["Tags"] = [{"TagKey": key, "TagValue": value} for key, value in tags.items()]
+        parts["Tags"] = [{"TagKey": key, "TagValue": value} for key, value in call.all_tags().items()]
         made = call.send("kms", "create_key", parts)["KeyMetadata"]
         call.made(made["KeyId"])
         call.attributes = {"Arn": made["Arn"], "KeyId": made["KeyId"]}
