@@ -53,6 +53,13 @@ def sagemaker_runtime() -> SageMakerRuntimeClient:
     return boto3.client("sagemaker-runtime", config=_CONFIG)
 
 
+@functools.cache
+def impatient_runtime() -> SageMakerRuntimeClient:
+    """The client that sends probes: one that is slow has failed, and is not sent again."""
+    once = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=5, read_timeout=10)
+    return boto3.client("sagemaker-runtime", config=once)
+
+
 def split_uri(uri: str) -> tuple[str, str]:
     """Bucket and key of an S3 URI; the key has no slash at its ends.
 

@@ -17,6 +17,7 @@ import itertools
 import random
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -135,47 +136,56 @@ def _send(event: Mapping[str, Any], sample: tuple[Known, ...], number: int) -> s
     endpoint, version = str(event["endpoint"]), str(event["model_version"])
     deadline = time.monotonic() + SECONDS
 
-    def one(known: Known) -> tuple[bool, str] | None:
-        """Whether it counts as the new model's, and what is wrong with it; None where it was not asked."""
+    def one(known: Known) -> tuple[dt.datetime, str] | None:
+        """When it was sent and what is wrong with it; None where it was not, or the old model answered."""
         record, row = known
+        sent = dt.datetime.now(dt.UTC).replace(microsecond=0)
         if time.monotonic() > deadline:
             return None
         try:
-            answer = ask(endpoint, record, InferenceId=f"{INFERENCE_ID}{uuid.uuid4().hex}")
+            answer = ask(endpoint, record, aws.impatient_runtime(), InferenceId=f"{INFERENCE_ID}{uuid.uuid4().hex}")
         except SmokeTestError:
             # Whose failure it is nobody says; SageMaker's metrics know, and the alarm on errors judges by them.
-            return True, ""
+            return sent, ""
         if answer.get("model_version") != version:
-            return False, ""
+            return None
         try:
             compare(row, answer, version)
         except SmokeTestError as error:
-            return True, str(error)
-        return True, ""
+            return sent, str(error)
+        return sent, ""
 
     # Begun anywhere, so that a few probes at a time come round to every campaign.
     first = random.randrange(len(sample))  # noqa: S311 (a choice of campaigns, no secret)
     asked = itertools.islice(itertools.cycle(sample), first, first + number)
     with ThreadPoolExecutor(THREADS) as pool:
         answers = [answer for answer in pool.map(one, asked) if answer is not None]
-    counted = sum(mine for mine, _ in answers)
     wrong = [text for _, text in answers if text]
-    if counted:
-        _count(str(event["config"]), counted, len(wrong))
+    if answers:
+        _count(str(event["config"]), Counter(sent for sent, _ in answers), len(wrong))
     return f"wrong answer: {wrong[0]}" if wrong else ""
 
 
-def _count(config: str, probes: int, wrong: int) -> None:
+def _count(config: str, probes: Mapping[dt.datetime, int], wrong: int) -> None:
+    """Put the metrics: the probes by when they were sent, the wrong answers as of now.
+
+    SageMaker counted a request in the period that it came in. Probes that were counted in the next one would look like
+    somebody else's requests there, enough for no more to be sent. The alarm on wrong answers looks at the newest one.
+    """
     data: Any = [
         {
             "MetricName": name,
+            "Timestamp": moment,
             "Dimensions": [{"Name": DIMENSION, "Value": config}],
             "Value": float(value),
             "Unit": "Count",
             # The alarms' periods may be shorter than a minute.
             "StorageResolution": 1,
         }
-        for name, value in ((PROBES_METRIC, probes), (WRONG_METRIC, wrong))
+        for name, moment, value in (
+            *((PROBES_METRIC, sent, number) for sent, number in probes.items()),
+            (WRONG_METRIC, dt.datetime.now(dt.UTC), wrong),
+        )
     ]
     aws.cloudwatch().put_metric_data(Namespace=NAMESPACE, MetricData=data)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from workflow_functions import aws
 from workflow_functions.errors import SmokeTestError
 from workflow_functions.lookup_rows import read_manifest, read_rows
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 HEAD_BYTES = 512 * 1024
 MAX_FILES = 40
@@ -19,6 +22,8 @@ MAX_ROWS_BYTES = 256 << 20
 """Of lookup rows, read in search of the campaigns that the channels' files begin with: seconds."""
 MAX_SHARE_DIFFERENCE = 0.02
 """Of a topic's share; batch transform and endpoint run the same code, and lookups round shares."""
+MAX_ROUNDING = 0.001
+"""Of the sum of a fingerprint's shares."""
 
 Known = tuple[dict[str, Any], dict[str, Any]]
 """A campaign's record and its row."""
@@ -71,14 +76,16 @@ def _with_rows(
                 break
 
 
-def ask(endpoint: str, record: Mapping[str, Any], **fields: str) -> dict[str, Any]:
+def ask(
+    endpoint: str, record: Mapping[str, Any], client: SageMakerRuntimeClient | None = None, **fields: str
+) -> dict[str, Any]:
     """The endpoint's answer to a campaign's record; ``fields`` are InvokeEndpoint's.
 
     Raises:
-        SmokeTestError: it refused the campaign or did not answer with a JSON object.
+        SmokeTestError: it refused the campaign, did not answer in time, or not with a JSON object.
     """
     try:
-        answer = aws.sagemaker_runtime().invoke_endpoint(
+        answer = (client or aws.sagemaker_runtime()).invoke_endpoint(
             EndpointName=endpoint,
             ContentType="application/json",
             Accept="application/json",
@@ -88,7 +95,11 @@ def ask(endpoint: str, record: Mapping[str, Any], **fields: str) -> dict[str, An
         document = json.loads(answer["Body"].read())
     except ClientError as error:
         raise SmokeTestError(f"endpoint {endpoint} refused campaign {record['campaign_id']!r}: {error}") from error
-    except ValueError as error:
+    except BotoCoreError as error:
+        raise SmokeTestError(
+            f"endpoint {endpoint} did not answer campaign {record['campaign_id']!r}: {error}"
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise SmokeTestError(f"endpoint {endpoint} answered campaign {record['campaign_id']!r} with no JSON") from error
     if not isinstance(document, dict):
         raise SmokeTestError(f"endpoint {endpoint} answered campaign {record['campaign_id']!r} with no JSON object")
@@ -105,7 +116,7 @@ def compare(row: Mapping[str, Any], answer: Mapping[str, Any], version: str) -> 
     if answer.get("model_version") != version:
         raise SmokeTestError(f"{who}: model {answer.get('model_version')!r} answers; {version!r} was deployed")
     fingerprint = answer.get("fingerprint")
-    if not isinstance(fingerprint, list) or abs(sum(fingerprint) - 1) > 0.001:
+    if not _is_fingerprint(fingerprint):
         raise SmokeTestError(f"{who}: the answer has no fingerprint whose shares sum to 1")
     for topic in row["topics"]:
         number, share = int(topic["topic"]), float(topic["share"])
@@ -117,3 +128,12 @@ def compare(row: Mapping[str, Any], answer: Mapping[str, Any], version: str) -> 
             )
     if row["similar"] and not answer.get("similar"):
         raise SmokeTestError(f"{who}: {len(row['similar'])} similar campaigns in its row, none from the endpoint")
+
+
+def _is_fingerprint(value: object) -> TypeGuard[list[float]]:
+    """Whether it is a list of numbers from 0 to 1 (NaN and true are none) whose sum is 1, but for rounding."""
+    return (
+        isinstance(value, list)
+        and all(type(share) in (int, float) and -MAX_ROUNDING <= share <= 1 + MAX_ROUNDING for share in value)
+        and abs(math.fsum(value) - 1) <= MAX_ROUNDING
+    )

@@ -38,7 +38,7 @@ def cloud(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    clients = (aws.s3, aws.dynamodb, aws.sagemaker, aws.sagemaker_runtime, aws.cloudwatch)
+    clients = (aws.s3, aws.dynamodb, aws.sagemaker, aws.sagemaker_runtime, aws.impatient_runtime, aws.cloudwatch)
     for client in clients:
         client.cache_clear()
     yield Cloud(moto_url)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
+import math
+import socket
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,13 +21,22 @@ from pipelines.states import expressions
 from pipelines.workflows import DEPLOY
 from tests.workflow_functions.conftest import BUCKET, Cloud
 from tests.workflow_functions.test_smoke_test import VERSION, answer, known, scored, serve
-from workflow_functions import canary_probes
+from workflow_functions import aws, canary_probes
+from workflow_functions.errors import SmokeTestError
+from workflow_functions.known_answers import ask
 from workflow_functions.smoke_test import handler
 
 MODEL, CONFIG = "tm-x-lookup-0", "tm-x-config-0"
 OLD = answer(model_version="ffffffffffff")
-NOW = dt.datetime.now(dt.UTC)  # once, so that no test begins in one minute and ends in the next
+NOW = dt.datetime.min
+"""Each test's own beginning: once in a test, so that all it measures lies in the same minutes."""
 FLEET = {"EndpointName": "e", "VariantName": "AllTraffic", "EndpointConfigName": CONFIG}
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not when this file is collected: a test may run many minutes later, and metrics of then would be of no deployment.
+    monkeypatch.setattr(sys.modules[__name__], "NOW", dt.datetime.now(dt.UTC))
 
 
 def event(**changes: Any) -> dict[str, Any]:
@@ -103,6 +118,54 @@ def test_a_failed_probe_counts_as_the_new_models(run: Cloud) -> None:
     serve(run, "no JSON", OLD, OLD, OLD)
     assert handler(event(), None)["probes"] == 1
     assert total(ANSWERS_METRIC) == 0
+
+
+@pytest.mark.parametrize("share", [math.nan, None, "0.7", [0.7]])
+def test_an_answer_that_is_no_fingerprint_is_a_wrong_one(run: Cloud, share: Any) -> None:
+    """JSON's NaN is no number, and what is no number at all ends no call: the alarm learns of both."""
+    serve(run, answer(fingerprint=[share, 0.2, 0.1]), OLD, OLD, OLD)
+    assert "no fingerprint" in handler(event(), None)["finding"]
+    assert (total("Probes"), total(ANSWERS_METRIC)) == (1, 1)
+
+
+def test_a_probe_that_is_not_answered_is_not_sent_again(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as failed at once: with more attempts one call would outlive the bake."""
+    tries = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+
+        def refuse() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    tries.append(connection.recv(1))
+                    connection.close()
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        with pytest.raises(SmokeTestError, match="did not answer campaign 'a'"):
+            ask("e", {"campaign_id": "a"}, aws.impatient_runtime())
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    assert len(tries) == 1
+
+
+def test_a_probe_counts_when_it_was_sent(run: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that come in the next period do not make the probes look like somebody else's requests."""
+    begun: list[dt.datetime] = []
+    put: list[Any] = []
+
+    def slow(*_: Any, **fields: Any) -> dict[str, Any]:
+        begun.append(dt.datetime.now(dt.UTC))
+        time.sleep(1.1)  # metrics' times are whole seconds
+        return answer()
+
+    monkeypatch.setattr(canary_probes, "ask", slow)
+    monkeypatch.setattr(aws.cloudwatch(), "put_metric_data", lambda **fields: put.extend(fields["MetricData"]))
+    handler(event(probes=1), None)
+    [probes] = [datum for datum in put if datum["MetricName"] == "Probes"]
+    assert probes["Timestamp"] <= begun[0] and probes["Value"] == 1
 
 
 def test_where_others_ask_enough_nothing_is_sent(run: Cloud) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any
 
 import pytest
@@ -99,6 +100,12 @@ def test_campaigns_without_a_row_are_passed_over(cloud: Cloud) -> None:
         (answer(model_version="ffffffffffff"), "'ffffffffffff' answers; '0123456789ab' was deployed"),
         (answer(fingerprint=None), "no fingerprint"),
         (answer(fingerprint=[0.1, 0.1, 0.1]), "no fingerprint whose shares sum to 1"),
+        *(
+            (answer(fingerprint=[one, 0.2, 0.1]), "no fingerprint")
+            for one in (math.nan, None, "0.7", [0.7], True, 1e999)
+        ),
+        (answer(fingerprint=[0.7, 0.2, 0.1, 10**400]), "no fingerprint"),
+        (answer(fingerprint=[0.7, 0.2, 0.1, math.nan]), "no fingerprint"),
         (answer(fingerprint=[0.2, 0.7, 0.1]), "topic 0 has share 0.700 in its row and 0.200"),
         (answer(fingerprint=[1.0]), "topic 0 has share 0.700"),
         (answer(similar=[]), "1 similar campaigns in its row, none from"),
