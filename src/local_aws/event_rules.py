@@ -1,8 +1,12 @@
 """EventBridge delivers: what becomes of executions and jobs is an event, and rules tell their targets of it.
 
-moto keeps rules and sends them nothing of what happens here. A target is told as the rule's role for it, or, without a
-role, as EventBridge itself, which the target's own policy must let in. What cannot be told goes to the target's
-dead-letter queue.
+moto keeps rules and sends them nothing of what happens here. Topics, queues and functions are told as EventBridge
+itself, whom their own policies must let in, state machines under the target's role. What cannot be told goes to the
+target's dead-letter queue.
+
+EventBridge's guide ("Using resource-based policies") says what targets are to have: a topic, queue or function no role,
+since under one delivery may fail; here it does. A topic's policy is to have no condition on EventBridge, and SNS' guide
+("Key management") says the same of a topic's key: there neither rule nor account is told.
 """
 
 from __future__ import annotations
@@ -56,6 +60,7 @@ _TARGETS: Mapping[str, tuple[str, _Send]] = {
     "states": ("states:StartExecution", _start),
     "lambda": ("lambda:InvokeFunction", _invoke),
 }
+_UNDER_A_ROLE = {"states"}  # the others are told by their own policies
 
 
 class _Deliveries:
@@ -102,9 +107,14 @@ class _Deliveries:
             return False
         action, send = _TARGETS[kind]
         try:
-            if role:
-                caller = acting_as(self.config, role, PRINCIPAL, "EventBridge")
-            elif service_may(PRINCIPAL, action, arn, {"aws:sourcearn": (rule.arn,)}) is False:
+            if kind in _UNDER_A_ROLE:
+                caller = acting_as(self.config, role, PRINCIPAL, "EventBridge") if role else self.config
+            elif role:
+                logger.warning(
+                    "rule %s: AWS may not deliver to %s under a role: give the target no RoleArn", rule.name, arn
+                )
+                return False
+            elif service_may(PRINCIPAL, action, arn, _context(kind, rule)) is False:
                 return False
             else:
                 caller = self.config
@@ -113,6 +123,11 @@ class _Deliveries:
             logger.warning("rule %s could not tell %s: %s", rule.name, arn, error)
             return False
         return True
+
+
+def _context(kind: str, rule: Any) -> dict[str, tuple[str, ...]]:
+    """On whose behalf EventBridge asks; topics, and the keys of topics, are not told."""
+    return {"aws:sourceaccount": ()} if kind == "sns" else {"aws:sourcearn": (rule.arn,)}
 
 
 _deliveries: list[_Deliveries] = []  # at most one

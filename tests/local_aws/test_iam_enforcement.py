@@ -6,7 +6,7 @@ import io
 import json
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -154,17 +154,18 @@ def test_a_bucket_policy_denies_the_administrator_too(aws: LocalConfig) -> None:
     aws.client("s3").put_object(Bucket="denied", Key="k", Body=b"x")
 
 
-def test_a_failed_execution_is_told_of_as_the_rules_role(aws: LocalConfig) -> None:
-    """The topic hears of it under the role; a rule whose role may not tell leaves its message in the queue."""
+def test_a_failed_execution_is_told_of_as_the_topics_policy_says(aws: LocalConfig) -> None:
+    """With a condition on EventBridge, or under a role, a topic hears nothing: the message lies in the queue."""
     sqs, sns, events = aws.client("sqs"), aws.client("sns"), aws.client("events")
     queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("heard", "letters")}
     arns = {name: f"arn:aws:sqs:{aws.region}:{aws.account}:{name}" for name in queues}
-    allow = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage",
-             "Resource": arns["letters"]}  # fmt: skip
+    events_may = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}}
+    from_rules = {"Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:events:{aws.region}:{aws.account}:rule/*"}}}
+    allow = {**events_may, "Action": "sqs:SendMessage", "Resource": arns["letters"], **from_rules}
     sqs.set_queue_attributes(QueueUrl=queues["letters"], Attributes={"Policy": json.dumps({"Statement": [allow]})})
     topic = sns.create_topic(Name="told")["TopicArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arns["heard"], Attributes={"RawMessageDelivery": "true"})
-    teller = role(aws, "teller", PUBLISHES, service="events.amazonaws.com")
+    publish = {**events_may, "Action": "sns:Publish", "Resource": topic}
     states = aws.client("stepfunctions")
     machine = states.create_state_machine(
         name="fails",
@@ -173,10 +174,14 @@ def test_a_failed_execution_is_told_of_as_the_rules_role(aws: LocalConfig) -> No
     )["stateMachineArn"]
     pattern = {"source": ["aws.states"], "detail": {"stateMachineArn": [machine], "status": ["FAILED"]}}
     template = {"InputPathsMap": {"cause": "$.detail.cause"}, "InputTemplate": '{"cause": <cause>}'}
-    target = {"Id": "t", "Arn": topic, "RoleArn": teller, "InputTransformer": template,
-              "DeadLetterConfig": {"Arn": arns["letters"]}}  # fmt: skip
+    letters = {"Arn": arns["letters"]}
+    target = {"Id": "t", "Arn": topic, "InputTransformer": template, "DeadLetterConfig": letters}
     events.put_rule(Name="failures", EventPattern=json.dumps(pattern))
     events.put_targets(Rule="failures", Targets=[target])
+
+    def let(statement: Mapping[str, Any]) -> None:
+        policy = json.dumps({"Statement": [statement]})
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
 
     def received(queue: str) -> list[Any]:
         return [json.loads(one["Body"]) for one in sqs.receive_message(QueueUrl=queues[queue]).get("Messages", [])]
@@ -187,9 +192,16 @@ def test_a_failed_execution_is_told_of_as_the_rules_role(aws: LocalConfig) -> No
         wait_for(lambda: bool(heard.extend(received(queue)) or heard))
         return heard
 
-    assert fail_once("heard") == [{"cause": 'it is "so"'}]
-    aws.client("iam").delete_role_policy(RoleName="teller", PolicyName="own")
-    assert fail_once("letters") == [{"cause": 'it is "so"'}]
+    told = [{"cause": 'it is "so"'}]
+    let(publish)
+    assert fail_once("heard") == told
+    for condition in (from_rules, {"Condition": {"StringEquals": {"aws:SourceAccount": aws.account}}}):
+        let({**publish, **condition})
+        assert fail_once("letters") == told
+    let(publish)
+    teller = role(aws, "teller", PUBLISHES, service="events.amazonaws.com")
+    events.put_targets(Rule="failures", Targets=[{**target, "RoleArn": teller}])
+    assert fail_once("letters") == told
 
 
 def test_a_keys_tags_and_aliases_are_conditions(aws: LocalConfig) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from moto.events.models import EventPattern
 from lookup_api.settings import ApiSettings
 from tests.pipelines.rendered_stack import RESOURCES, ROOT, TEMPLATE, parameters, rendered
 from topic_model.errors import SettingsError
+from topic_model_cli.packaged_template import read_template
 
 KEY = {"Fn::GetAtt": ["Key", "Arn"]}
 
@@ -29,10 +30,16 @@ def many(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def services(statement: dict[str, Any]) -> list[str]:
+    """Those whom a resource's policy lets in by this statement."""
+    principal = statement.get("Principal")
+    return many(principal["Service"]) if isinstance(principal, dict) and "Service" in principal else []
+
+
 # ---- Policies
 
 
-def documents() -> Iterator[tuple[str, dict[str, Any]]]:
+def documents(resources: Mapping[str, Any] = RESOURCES) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every policy document, of roles, of resources and of who may assume a role."""
 
     def inside(name: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -45,7 +52,7 @@ def documents() -> Iterator[tuple[str, dict[str, Any]]]:
             for inner in value:
                 yield from inside(name, inner)
 
-    for name, resource in RESOURCES.items():
+    for name, resource in resources.items():
         yield from inside(name, resource.get("Properties", {}))
 
 
@@ -338,6 +345,7 @@ def event(kind: str, **detail: Any) -> dict[str, Any]:
     return {"source": "aws.sagemaker", "detail-type": f"SageMaker {kind} State Change", "detail": detail}
 
 
+EVENTBRIDGE = "events.amazonaws.com"
 OURS, THEIRS = "<JobRole.Arn>", "arn:aws:iam::123456789012:role/other"
 
 
@@ -382,6 +390,24 @@ def test_what_cannot_be_delivered_is_kept() -> None:
     statement = RESOURCES["DeadLettersPolicy"]["Properties"]["PolicyDocument"]["Statement"][1]
     sources = statement["Condition"]["ArnEquals"]["aws:SourceArn"]
     assert {source["Fn::GetAtt"][0] for source in sources} == set(rules)
+
+
+@pytest.mark.parametrize("template", ["template.yaml", "delivery/pipeline.yaml"])
+def test_rules_tell_topics_as_eventbridges_guide_has_it(template: str) -> None:
+    """Under no role, and by policies of topic and key without a condition: with either a notice may never come."""
+    resources = read_template(ROOT / template)["Resources"]
+    rules = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::Events::Rule"]
+    topics = [{"Ref": name} for name, one in resources.items() if one["Type"] == "AWS::SNS::Topic"]
+    told = [target for rule in rules for target in rule["Targets"] if target["Arn"] in topics]
+    assert told and not any("RoleArn" in target for target in told)
+    may = [
+        set(many(one["Action"]))
+        for _, document in documents(resources)
+        for one in document["Statement"]
+        if "Condition" not in one and EVENTBRIDGE in services(one)
+    ]
+    assert {"sns:Publish"} in may
+    assert {"kms:Decrypt", "kms:GenerateDataKey*"} in may
 
 
 def test_training_by_itself_is_off() -> None:
