@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,7 +22,12 @@ ENDPOINT_TAG = "topic-model:endpoint"
 OUTLIVING = ("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key")
 """Types whose resources the template lets outlive their stack; a test environment's go too."""
 _KEY_DAYS = 7  # the fewest that KMS waits
-ALARMS = ("errors", "latency", "confidence")
+ALARMS = ("errors", "latency", "confidence", "answers")
+"""The workflow's; a configuration's alarms are called ``<configuration>-<kind>``."""
+_DELETIONS = 3
+"""How often a stack is deleted that cannot be: what was in its way may be gone by the next time."""
+_SECONDS = 2 * 3_600
+"""After which an environment that is still there is told of, while others are removed."""
 _THERE = [  # all statuses of a stack that is not gone
     "CREATE_COMPLETE", "CREATE_FAILED", "CREATE_IN_PROGRESS", "DELETE_FAILED", "DELETE_IN_PROGRESS",
     "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "ROLLBACK_IN_PROGRESS", "REVIEW_IN_PROGRESS",
@@ -33,15 +39,15 @@ _RETRIES = Config(retries={"mode": "standard", "max_attempts": 5})
 
 
 class TeardownError(Exception):
-    """The input names no delivery, or a stack cannot be deleted."""
+    """The input names no delivery, or a stack cannot be deleted, or not in time."""
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """``find`` answers ``{"environments": [{"execution"}]}``; ``remove`` an environment again, with ``gone``.
 
     ``find`` takes ``{"execution": id}``, or ``{"older_than_hours": n}`` for the environments that nobody removed. What
-    ``remove`` answers is its next input: ``data`` are the buckets and tables that outlive the stack, ``left`` says what
-    it waits for.
+    ``remove`` answers is its next input: ``data`` are the buckets, tables and keys that outlive the stack, ``left`` is
+    what it waits for, ``until`` how long (seconds since 1970).
 
     Raises:
         TeardownError: as its message says.
@@ -74,25 +80,32 @@ def _find(given: Mapping[str, Any]) -> list[str]:
 
 def _remove(environment: dict[str, Any]) -> dict[str, Any]:
     """One round; the order is that of dependence: who uses a thing goes before the thing."""
-    name = ENVIRONMENT + environment["execution"]
-    left = [*_without_stack(ACCEPTANCE + environment["execution"])]
-    stack = _stack(name)
-    if stack is not None and stack["StackStatus"] != "DELETE_IN_PROGRESS":
-        resources = list(_resources(name))
-        kept = [[kind, one] for kind, one in resources if kind in OUTLIVING]
-        environment["data"] = environment.get("data") or kept
+    name, acceptance = ENVIRONMENT + environment["execution"], ACCEPTANCE + environment["execution"]
+    stack, is_first = _stack(name), "data" not in environment
+    resources = list(_resources(stack["StackId"] if stack else _deleted(name, environment)))
+    data = [*environment.get("data", []), *([kind, one] for kind, one in resources if kind in OUTLIVING)]
+    # The answer is the next input. So of a stack that is there a first round only says what would outlive it.
+    environment |= {"data": [one for at, one in enumerate(data) if one not in data[:at]]}
+    environment.setdefault("until", int(time.time()) + _SECONDS)
+    if is_first and stack is not None:
+        return {**environment, "gone": False, "left": [f"stack {name}"]}
+    left = [*_without_stack(acceptance, environment)]
+    if stack is not None:
         left += _without_executions([one for kind, one in resources if kind == "AWS::StepFunctions::StateMachine"])
-        if not left:
-            outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-            left += _without_endpoint(outputs.get("EndpointName", name))
-            _without_models(environment["data"])
+    if not left:
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in (stack or {}).get("Outputs", [])}
+        left += _without_endpoint(outputs.get("EndpointName", name))
+        _without_models(environment["data"])
+        if stack is not None:
             _without_packages([one for kind, one in resources if kind == "AWS::SageMaker::ModelPackageGroup"])
-        _without_api_keys(name)
-        _empty_buckets(environment["data"])
+    _without_api_keys(name)
+    _empty_buckets(environment["data"])
     if not left:
-        left += _without_stack(name)
+        left += _without_stack(name, environment)
     if not left:
-        left += _without_data(environment.get("data", []))
+        left += _without_data(environment["data"])
+    if left and time.time() > environment["until"]:
+        raise TeardownError(f"after {_SECONDS // 3_600} hours there is still {', '.join(left)}")
     return {**environment, "gone": not left, "left": left}
 
 
@@ -116,21 +129,40 @@ def _stack(name: str) -> dict[str, Any] | None:
     return None if stack["StackStatus"] == "DELETE_COMPLETE" else stack
 
 
-def _resources(stack: str) -> Iterator[tuple[str, str]]:
-    """Type and physical id of what a stack has made."""
+def _deleted(name: str, environment: dict[str, Any]) -> str | None:
+    """The id of the last stack of a name that is gone; asked once, since CloudFormation keeps it for 90 days.
+
+    Somebody else may have deleted it, or a round before which was cut off.
+    """
+    if environment.get("looked_back"):
+        return None
+    environment["looked_back"] = True
+    pages = _client("cloudformation").get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
+    stacks = [stack for page in pages for stack in page["StackSummaries"] if stack["StackName"] == name]
+    return str(max(stacks, key=lambda stack: stack["CreationTime"])["StackId"]) if stacks else None
+
+
+def _resources(stack: str | None) -> Iterator[tuple[str, str]]:
+    """Type and physical id of what a stack has made and not deleted."""
+    if stack is None:
+        return
     for page in _client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack):
         for resource in page["StackResourceSummaries"]:
             if resource.get("PhysicalResourceId") and resource["ResourceStatus"] != "DELETE_COMPLETE":
                 yield resource["ResourceType"], resource["PhysicalResourceId"]
 
 
-def _without_stack(name: str) -> Iterator[str]:
+def _without_stack(name: str, environment: dict[str, Any]) -> Iterator[str]:
     stack = _stack(name)
     if stack is None:
         return
     status = stack["StackStatus"]
     if status == "DELETE_FAILED":
-        raise TeardownError(f"stack {name} cannot be deleted: {stack.get('StackStatusReason', 'its events say why')}")
+        tried = environment.get("deletions", {}).get(name, 1)
+        if tried >= _DELETIONS:
+            why = stack.get("StackStatusReason", "its events say why")
+            raise TeardownError(f"stack {name} cannot be deleted, {tried} times: {why}")
+        environment["deletions"] = {**environment.get("deletions", {}), name: tried + 1}
     # A stack that is being made can be deleted; one that is being changed or rolled back must have ended first.
     if status == "CREATE_IN_PROGRESS" or not status.endswith("_IN_PROGRESS") or status == "REVIEW_IN_PROGRESS":
         _client("cloudformation").delete_stack(StackName=name)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 DETAIL_TYPE = "CodePipeline Pipeline Execution State Change"
 ENVIRONMENTS = ("topic-model-t-", "topic-model-acceptance-")
 """What the names of a delivery's stacks begin with; its id follows."""
+ENDPOINT_TAG = "topic-model:endpoint"
+_ID_KEPT = 23
+"""Characters of a delivery's id that a bucket's name still has, of 63 in all: four of five groups."""
 _SECONDS = 3_600.0
 
 
@@ -54,14 +57,38 @@ def tell_end(config: LocalConfig, pipeline: str, execution: str, state: str, not
 
 
 def left_of(config: LocalConfig, execution: str) -> list[str]:
-    """Stacks, endpoints and buckets of a delivery's test environment that are still there."""
+    """What of a delivery's test environment is still there, its workflow's and its acceptance suite's things included.
+
+    CloudFormation cuts the stack's name in the names that it makes up, so those are known by its beginning.
+    """
     names = [f"{beginning}{execution}" for beginning in ENVIRONMENTS]
+    cut = names[0][: len(ENVIRONMENTS[0]) + _ID_KEPT]
+    sagemaker, cloudwatch = config.client("sagemaker"), config.client("cloudwatch")
     there = {stack["StackName"] for stack in config.client("cloudformation").describe_stacks()["Stacks"]}
     left = [f"stack {name}" for name in names if name in there]
-    endpoints = config.client("sagemaker").list_endpoints(NameContains=names[0])["Endpoints"]
+    endpoints = sagemaker.list_endpoints(NameContains=names[0])["Endpoints"]
     left += [f"endpoint {endpoint['EndpointName']}" for endpoint in endpoints]
+    for configs in sagemaker.get_paginator("list_endpoint_configs").paginate():
+        for one in configs["EndpointConfigs"]:
+            tags = sagemaker.list_tags(ResourceArn=one["EndpointConfigArn"])["Tags"]
+            if {"Key": ENDPOINT_TAG, "Value": names[0]} in tags:
+                left.append(f"endpoint configuration {one['EndpointConfigName']}")
+    for models in sagemaker.get_paginator("list_models").paginate():
+        for model in models["Models"]:
+            described = sagemaker.describe_model(ModelName=model["ModelName"])
+            if described.get("PrimaryContainer", {}).get("ModelDataUrl", "").startswith(f"s3://{cut}"):
+                left.append(f"model {model['ModelName']}")
+    for alarms in cloudwatch.get_paginator("describe_alarms").paginate():
+        left += [
+            f"alarm {alarm['AlarmName']}"
+            for alarm in alarms["MetricAlarms"]
+            if names[0] in json.dumps(alarm, default=str)
+        ]
+    left += [f"table {name}" for name in config.client("dynamodb").list_tables()["TableNames"] if name.startswith(cut)]
+    keys = config.client("apigateway").get_api_keys(nameQuery=f"{names[0]}-")["items"]
+    left += [f"API key {key['name']}" for key in keys]
     buckets = config.client("s3").list_buckets()["Buckets"]
-    return left + [f"bucket {bucket['Name']}" for bucket in buckets if bucket["Name"].startswith(names[0])]
+    return left + [f"bucket {bucket['Name']}" for bucket in buckets if bucket["Name"].startswith(cut)]
 
 
 def matches(pattern: Any, event: Mapping[str, Any]) -> bool:
