@@ -37,8 +37,13 @@ class AnswerKey:
         if secret is None:
             _LOGGER.warning("ANSWER_KEY_SECRET is not set; answers have no id, and feedback is refused")
 
+    def begin(self) -> None:
+        """Read it before anybody asks: an answer without an id may be cached for hours by whoever got it."""
+        if self._secret is not None:
+            self._value.begin()
+
     async def value(self) -> bytes | None:
-        """The key, or None where there is none, or it does not come soon."""
+        """The key, or None where there is none, or it cannot be read."""
         return None if self._secret is None else await self._value.value_or(None)
 
 

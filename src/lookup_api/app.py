@@ -51,11 +51,13 @@ def create_app(settings: ApiSettings, *, write: Callable[[str], object] = print_
     seconds, stale = settings.version_seconds, settings.stale_seconds
     table = LookupTable(calls, settings.lookup_table, version_seconds=seconds, cache_bytes=half, stale_seconds=stale)
     api, name = bare_app(), settings.endpoint_name
+    key = AnswerKey(calls, settings.answer_key_secret)
+    key.begin()
     api.state.services = Services(
         table,
         CampaignSearch(calls, table, half),
         Endpoint(calls, name, Assignment(calls, settings.lookup_table, name, seconds, stale_seconds=stale)),
-        AnswerIds(AnswerKey(calls, settings.answer_key_secret)),
+        AnswerIds(key),
         FeedbackStore(calls, settings.feedback_table, settings.feedback_days),
         seconds,
     )

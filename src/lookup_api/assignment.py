@@ -54,7 +54,10 @@ class Assignment:
         self._test = Renewed(calls, self._read, seconds, stale_seconds=stale_seconds)
 
     async def variant(self, campaign: Mapping[str, Any], client_id: str | None) -> str | None:
-        """The variant to ask for; None without a test, or where the table is silent: then SageMaker chooses."""
+        """The variant to ask for; None without a test, or where the table is silent: then SageMaker chooses.
+
+        A new process waits for its first reading, so that a slow one sends nobody to another model.
+        """
         test = await self._test.value_or(None)
         if test is None:
             return None

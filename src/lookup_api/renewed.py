@@ -2,7 +2,8 @@
 
 For ``seconds`` a value is believed. After half of that it is read again beside the requests, so that under steady
 traffic none of them waits. Where reading fails, or takes longer than :data:`PATIENCE_SECONDS`, the last value is served
-on until it is :data:`STALE_SECONDS` old; then whoever asks waits, and is told what is wrong.
+on until it is :data:`STALE_SECONDS` old; then whoever asks waits, and is told what is wrong. So it is before the first
+reading has ended; who can do without the value waits for :data:`NEEDED_SECONDS`, and no longer than the reading fails.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from lookup_api.calls import AwsCalls, silent_table
 
 PATIENCE_SECONDS = 0.25
 """That a request waits for a newer value where there is a last one."""
+NEEDED_SECONDS = 5.0
+"""That a request waits where there is no last value that may be served, before it does without."""
 STALE_SECONDS = 300.0
 """For which the last value is served while nothing newer can be read."""
 SILENCE_SECONDS = 5.0
@@ -63,8 +66,12 @@ class Renewed(Generic[_Value]):
         assert self._known is not None  # noqa: S101 - a reading has ended without an error
         return self._known[1]
 
+    def begin(self) -> None:
+        """Read now, so that the first who asks finds the value, or the reading under way."""
+        self._begun()
+
     async def value_or(self, default: _Value) -> _Value:
-        """The value, or a default where none is known that is young enough and none comes within the patience."""
+        """The value, or a default where none is known that is young enough and reading fails or takes seconds."""
         await self._renew_in_time()
         known = self._known
         return known[1] if known and _since(known[0]) < self._stale_seconds else default
@@ -74,12 +81,13 @@ class Renewed(Generic[_Value]):
         self._known = (time.time(), value)
 
     async def _renew_in_time(self) -> None:
-        """Read again where it is time to, and wait for it where it is overdue, but no longer than the patience."""
+        """Read again where it is time to, and wait for it where it is overdue: briefly if there is a value to serve."""
         age = math.inf if self._known is None else _since(self._known[0])
         if age < self._seconds / 2 or _since(self._failed_at) < SILENCE_SECONDS:
             return
         reading = self._begun()
-        left = self._reading_since + self._patience - time.time()
+        patience = self._patience if age < self._stale_seconds else NEEDED_SECONDS
+        left = self._reading_since + patience - time.time()
         if age < self._seconds or left <= 0:
             return
         waiting = asyncio.wrap_future(reading)

@@ -26,9 +26,10 @@ class ApiSettings:
     version_seconds: float = 2.0
     """After which the version that is read is looked up again: a new one is seen this much later at most."""
     key_seconds: float = 30.0
-    """After which an API key is looked up again: a revoked one is refused this much later at most."""
+    """After which an API key is looked up again: while the table answers, a revoked one is refused this much later."""
     stale_seconds: float = 300.0
-    """For which the last version, and what is known of a key, are believed while the tables are silent."""
+    """For which the last version, and what is known of a key, are believed while the tables are silent; a key that was
+    revoked meanwhile, too."""
     answer_key_secret: str | None = None
     """Name or ARN of the secret in Secrets Manager that answer ids are signed with; without it no feedback is taken."""
     cache_bytes: int = 256 << 20

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 import time
 from typing import Any
 
+import httpx
 import pytest
 
+from lookup_api import answer_key
 from lookup_api.answer_ids import ANSWER_DAYS, AnswerIds, Judged
 from lookup_api.answer_key import AnswerKey
-from lookup_api.calls import AwsCalls
+from lookup_api.app import create_app
+from lookup_api.calls import AwsCalls, SecretsClient
 from lookup_api.feedback import BY_VERSION, FeedbackStore
 from lookup_api.keys import Principal
 from lookup_api.problems import Problem
 from lookup_api.schemas import Feedback
-from tests.lookup_api.conftest import ADMIN, ANSWER_KEY, FEEDBACK, KEYS, Server
+from tests.lookup_api.conftest import ADMIN, ANSWER_KEY, FEEDBACK, KEYS, SETTINGS, Server
 
 SAID: dict[str, Any] = {"kind": "keyword", "verdict": "accepted", "by": "ana@example.com"}
 ONE, OTHER = KEYS["client-1"], KEYS["client-0"]
@@ -161,6 +165,33 @@ def test_without_a_key_lookups_go_on_and_feedback_is_refused(secret: str | None,
     real = AnswerIds(AnswerKey(calls, ANSWER_KEY))
     asyncio.run(use())
     calls.close()
+
+
+def test_a_new_process_answers_with_ids_however_slow_the_secret_is(
+    api: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The secret is asked for when the application is made, and the first answer waits for it."""
+    monkeypatch.setattr("lookup_api.renewed.NEEDED_SECONDS", 60.0)
+    asked, gate = threading.Event(), threading.Event()
+
+    def slow(client: SecretsClient, secret: str) -> bytes:
+        asked.set()
+        assert gate.wait(30)
+        return read(client, secret)
+
+    read = answer_key._read
+    monkeypatch.setattr(answer_key, "_read", slow)
+    app = create_app(SETTINGS, write=lambda _: None)
+    assert asked.wait(30)
+
+    async def use() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=api.url, timeout=60) as client:
+            answer = asyncio.create_task(client.get("/v1/campaigns/coffee-0001/similar", headers={"x-api-key": ADMIN}))
+            await asyncio.sleep(1)
+            gate.set()
+            return await answer
+
+    assert asyncio.run(use()).json()["answer_id"]
 
 
 def test_an_id_is_short_enough_for_what_takes_it(api: Server) -> None:

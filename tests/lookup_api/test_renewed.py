@@ -101,6 +101,36 @@ def test_a_silence_is_outlived_for_as_long_as_is_said(calls: AwsCalls, clock: li
     asyncio.run(use())
 
 
+def test_the_first_reading_is_waited_for(calls: AwsCalls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than the patience, where there is no value to serve; one begun before anybody asks is not done twice."""
+    monkeypatch.setattr("lookup_api.renewed.NEEDED_SECONDS", 60.0)
+    source, gate = Source(), threading.Event()
+    source.read = lambda: "read" if gate.wait(30) else "never"
+    value = Renewed(calls, source, 2, patience_seconds=0.01)
+    value.begin()
+
+    async def use() -> None:
+        waiting = [asyncio.create_task(value.value_or("none")) for _ in range(5)]
+        await asyncio.sleep(0.5)
+        gate.set()
+        assert set(await asyncio.gather(*waiting)) == {"read"}
+        assert source.reads == 1
+
+    asyncio.run(use())
+
+
+def test_a_first_reading_that_takes_too_long_is_done_without(calls: AwsCalls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait is bounded, also where a value is known that is too old; a failure ends it at once."""
+    monkeypatch.setattr("lookup_api.renewed.NEEDED_SECONDS", 0.1)
+    source, gate = Source(), threading.Event()
+    source.read = lambda: "late" if gate.wait(30) else "never"
+    slow, failing = Renewed(calls, source, 2), Renewed(calls, broken, 2)
+    assert asyncio.run(slow.value_or("none")) == "none"
+    gate.set()
+    monkeypatch.setattr("lookup_api.renewed.NEEDED_SECONDS", 3_600.0)
+    assert asyncio.run(failing.value_or("none")) == "none"
+
+
 def test_what_fails_is_not_asked_at_every_request(calls: AwsCalls, clock: list[float]) -> None:
     """After a failure nothing is read for some seconds; behind them the new value is seen."""
     source = Source()

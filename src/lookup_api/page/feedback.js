@@ -50,7 +50,7 @@ export function verdictButtons({ subject, kind, item, name, answer }, words, cha
       return;
     }
     if (!answer.answer_id) {
-      fault.textContent = "Not kept. The API takes no verdicts now.";
+      fault.replaceChildren("Not kept. The API takes no verdicts on this answer. ", askAgain());
       fault.hidden = false;
       return;
     }
