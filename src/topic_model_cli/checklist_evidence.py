@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 
 OPERATING = Path("docs/operating.md")
 TEMPLATE = Path("template.yaml")
+PIPELINE = Path("delivery/pipeline.yaml")
 
 Evidence = Callable[[Path], str | None]
 """Given the checkout's folder."""
@@ -128,9 +130,50 @@ def resources_counted(folder: Path) -> str | None:
 
 
 def encrypted(folder: Path) -> str | None:
-    """The template makes a key."""
-    kinds = [str(entry["Type"]) for entry in resources(folder).values()]
-    return f"a key of its own (`{TEMPLATE}`)" if "AWS::KMS::Key" in kinds else None
+    """Every resource of the template that keeps data names a key."""
+    kept = {
+        "AWS::S3::Bucket": "BucketEncryption",
+        "AWS::DynamoDB::Table": "SSESpecification",
+        "AWS::SNS::Topic": "KmsMasterKeyId",
+        "AWS::SQS::Queue": "KmsMasterKeyId",
+    }
+    found = [entry for entry in resources(folder).values() if entry["Type"] in kept]
+    if not found or any(kept[entry["Type"]] not in entry["Properties"] for entry in found):
+        return None
+    return f"all {len(found)} of them (`{TEMPLATE}`)"
+
+
+def stages(folder: Path) -> str | None:
+    """The pipeline has its stages."""
+    pipelines = [one for one in resources(folder, PIPELINE).values() if one["Type"] == "AWS::CodePipeline::Pipeline"]
+    names = [str(stage["Name"]) for one in pipelines for stage in _stages(one)]
+    return f"{', '.join(names)} (`{PIPELINE}`)" if len(names) >= 4 else None
+
+
+def _stages(pipeline: dict[str, Any]) -> list[dict[str, Any]]:
+    """Also those behind a condition, which the short form leaves as a list."""
+    listed = pipeline["Properties"]["Stages"]
+    return [one for stage in listed for one in (stage if isinstance(stage, list) else [stage]) if isinstance(one, dict)]
+
+
+def built(pattern: str) -> Evidence:
+    """A build's files, all of them younger than the commit that is checked out."""
+
+    def look(folder: Path) -> str | None:
+        found = list(folder.glob(pattern))
+        committed = commit(folder, "%ct")
+        if not found or not committed or min(path.stat().st_mtime for path in found) < int(committed):
+            return None
+        return f"{len(found)} file(s) (`{pattern}`)"
+
+    return look
+
+
+def commit(folder: Path, wanted: str) -> str:
+    """Of the commit that is checked out, by a placeholder of ``git log``; empty where there is none."""
+    command = ["git", "-C", str(folder), "log", "-1", f"--format={wanted}"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no input of a user
+    return asked.stdout.strip()
 
 
 def budget(folder: Path) -> str | None:
@@ -141,13 +184,13 @@ def budget(folder: Path) -> str | None:
 
 
 def delivered(folder: Path) -> str | None:
-    """A delivery that was carried out on this machine and succeeded: the newest."""
+    """A delivery of the commit that is checked out, carried out on this machine, succeeded."""
     reports = sorted(folder.glob("runs/delivery-*/delivery.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in reports:
         try:
             told = json.loads(path.read_bytes())
         except (OSError, ValueError):
             continue
-        if str(told.get("status", "")).lower() == "succeeded":
+        if str(told.get("status", "")).lower() == "succeeded" and commit(folder, "%H") in json.dumps(told):
             return f"`{path.relative_to(folder)}`"
     return None

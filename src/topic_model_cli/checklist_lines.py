@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from topic_model_cli.checklist_evidence import (
     OPERATING,
     Evidence,
     alarms_explained,
     budget,
+    built,
     counts,
     delivered,
     encrypted,
@@ -17,10 +17,9 @@ from topic_model_cli.checklist_evidence import (
     finds,
     has,
     resources_counted,
+    stages,
     states,
 )
-
-PIPELINE = Path("delivery/pipeline.yaml")
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,16 @@ LINES = (
         "`topic-model pipeline render`",
     ),
     Line(ARTEFACTS, "the environment's stack", resources_counted, "write `template.yaml`"),
-    Line(ARTEFACTS, "what is kept is encrypted", encrypted, "give `template.yaml` a KMS key"),
+    Line(
+        ARTEFACTS,
+        "buckets, tables, topics and queues are encrypted",
+        encrypted,
+        "encrypt what `template.yaml` keeps",
+    ),
     Line(
         ARTEFACTS,
         "the pipeline's stack",
-        counts(str(PIPELINE), r"^\s+- Name: (?:Source|Build|Test|Approval|Production|Model)$", "stages", 4),
+        stages,
         "write `delivery/pipeline.yaml`",
     ),
     Line(
@@ -71,8 +75,8 @@ LINES = (
         counts("requirements/container.txt", r"^\S+==", "packages in the image"),
         "`make lock`",
     ),
-    Line(ARTEFACTS, "a bill of materials of this build", files("dist/sbom*.json", "files"), "`make sbom`"),
-    Line(ARTEFACTS, "the package to deploy", files("dist/template.json", "file"), "`make package`"),
+    Line(ARTEFACTS, "a bill of materials, no older than the commit", built("dist/sbom*.json"), "`make sbom`"),
+    Line(ARTEFACTS, "the package to deploy, no older than the commit", built("dist/template.json"), "`make package`"),
     Line(
         ARTEFACTS, "the API's description", counts("docs/openapi.json", r'"operationId"', "operations"), "`make docs`"
     ),
@@ -118,7 +122,7 @@ LINES = (
     Line(
         PROCESSES,
         "acceptance of every deployment",
-        files("acceptance/checks/*.py", "files of checks"),
+        files("acceptance/checks/test_*.py", "files of checks"),
         "write `acceptance/`",
     ),
     Line(
@@ -130,13 +134,13 @@ LINES = (
     Line(PROCESSES, "gates that a model must pass", counts("pipelines/settings.yaml", _GATES, "gates"), "set `gates`"),
     Line(
         PROCESSES,
-        "least privilege, each statement proved",
-        has("tests/test_least_privilege.py"),
+        "least privilege, tested statement by statement",
+        has("tests/test_least_privilege.py", "def test_"),
         "test that no statement is idle",
     ),
     Line(
         PROCESSES,
-        "a delivery from commit to production was carried out here",
+        "this commit was delivered here, from source to production",
         delivered,
         "`make deliver ARGS=--approve`",
     ),

@@ -2,7 +2,8 @@
 
 The formula is :func:`monthly`, a line an item. Machines, their number and the bake come from the pipeline's settings,
 prices from ``delivery/prices.json``; what a campaign takes of time and room was measured (:data:`JOB_SECONDS`,
-:data:`ROW_KILOBYTES`), and what a job or a request takes on AWS beside that is assumed and named so.
+:data:`ROW_KILOBYTES`), and what a job or a request takes on AWS beside that is assumed and named so. Not in it: the
+delivery itself (CodePipeline, CodeBuild, images in ECR, half an hour of a test environment each), traffic out of AWS.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ LOG_KILOBYTES = 1.0
 """Assumed: the access log's and the functions' lines of one request."""
 CAPTURE_KILOBYTES = 12.0
 """Assumed: question and answer of a fresh campaign, as data capture keeps them for 90 days."""
-ALARMS, ENDPOINT_ALARMS, METRICS, DASHBOARDS, KEYS, SECRETS, VPC_ENDPOINTS = 12, 3, 6, 1, 1, 1, 4
-"""What stands whether it is used or not: the template's, and the alarms that Deploy makes for the model that serves."""
+ALARM_METRICS, METRICS, DASHBOARDS, KEYS, SECRETS, VPC_ENDPOINTS = 40, 6, 1, 1, 1, 4
+"""What stands whether it is used or not. An alarm on an expression is paid by each metric in it: some 30 in
+the template's alarms, and up to ten in the four that Deploy makes for the model that serves."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def _training(campaigns: int, settings: PipelineSettings, prices: dict[str, Any]
 
 def _standing(prices: dict[str, Any]) -> float:
     return float(
-        (ALARMS + ENDPOINT_ALARMS) * prices["alarm_month"]
+        ALARM_METRICS * prices["alarm_month"]
         + METRICS * prices["metric_month"]
         + DASHBOARDS * prices["dashboard_month"]
         + KEYS * prices["key_month"]
