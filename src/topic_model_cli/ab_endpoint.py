@@ -120,7 +120,8 @@ def start(names: Names, plan: Plan, *, model: str | None = None, run: str | None
 
     Raises:
         AbTestError: there is no such model, it is the one that serves, the endpoint is changing or has a test, or the
-            new variants did not come into service; then the endpoint serves what it served.
+            new variants did not come into service; then the endpoint serves what it served. Where they take longer
+            than is waited for, nothing is undone, and they may still come.
     """
     shown = _settled(names.endpoint)
     if AB_TEST_CONFIG in shown["EndpointConfigName"]:
@@ -158,8 +159,8 @@ def start(names: Names, plan: Plan, *, model: str | None = None, run: str | None
         say(f"endpoint {names.endpoint}: {' beside '.join(weights)} …")
         _update(names.endpoint, config)
     except (AbTestError, ClientError):
-        _undo(config, b.name if made else None)
-        _forget(names)
+        if _undo(names.endpoint, config, b.name if made else None):
+            _forget(names)
         raise
     test = find_test(names.endpoint)
     if test is None:
@@ -209,7 +210,7 @@ def end(names: Names, test: AbTest, keep: str) -> str:
         _create_config(config, names.endpoint, before, [variant], {})
         _update(names.endpoint, config)
     except (AbTestError, ClientError):
-        _undo(config, None)
+        _undo(names.endpoint, config, None)
         raise
     return config
 
@@ -265,14 +266,25 @@ def _wait(endpoint: str, config: str) -> None:
         )
 
 
-def _undo(config: str, model: str | None) -> None:
-    """Delete what was made for an update that did not come about; what is not there, or still used, stays."""
+def _undo(endpoint: str, config: str, model: str | None) -> bool:
+    """Delete what was made for an update that did not come about; what is not there, or still used, stays.
+
+    False where the endpoint serves the configuration or may yet come to: then nothing is deleted.
+    """
+    try:
+        shown = _describe(endpoint)
+    except (AbTestError, ClientError):
+        return False  # nobody knows what it serves
+    pending = shown.get("PendingDeploymentSummary", {}).get("EndpointConfigName")
+    if config in (shown["EndpointConfigName"], pending) or (shown["EndpointStatus"] in _CHANGING and pending is None):
+        return False
     for delete, name in ((_delete_config, config), (_delete_model, model)):
         try:
             if name is not None:
                 delete(name)
         except ClientError:
             continue
+    return True
 
 
 def _delete_config(name: str) -> None:

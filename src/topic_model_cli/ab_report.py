@@ -124,4 +124,5 @@ def as_document(test: AbTest, outcomes: Outcomes) -> dict[str, Any]:
             for kind, compared in outcomes.comparisons.items()
         },
         "outside": outcomes.outside,
+        "missing_table": outcomes.missing_table,
     }

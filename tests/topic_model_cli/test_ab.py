@@ -221,6 +221,20 @@ def test_a_deployment_is_not_disturbed(lab: Lab) -> None:
     assert lab.describe()["EndpointConfigName"] == again
 
 
+def test_an_update_that_still_runs_is_not_undone(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command waits no longer, but the update goes on, and the test is whole when it is done."""
+    monkeypatch.setattr("topic_model_cli.ab_endpoint.WAIT_SECONDS", -1)
+    other = "second" if published_version(LOOKUP_TABLE) == VERSIONS["first"] else "first"
+    assert "is still Updating" in lab.ab("start", "--run", other, "--weight", "0.3", fails=True)
+    monkeypatch.undo()
+    serving = settled(lab.config, ENDPOINT_NAME)["EndpointConfigName"]
+    config = lab.config.client("sagemaker").describe_endpoint_config(EndpointConfigName=serving)
+    assert {one["VariantName"] for one in config["ProductionVariants"]} == {A, B}
+    key = {"campaign_id": {"S": AB_TEST}, "model_version": {"S": AB_TEST}}
+    item = lab.config.client("dynamodb").get_item(TableName=LOOKUP_TABLE, Key=key)["Item"]
+    assert item["config"]["S"] == serving
+
+
 def test_the_weights_split_the_traffic(tested: Lab) -> None:
     """Requests go to variants that tell their models' versions, as often as the weights say; status counts them."""
     before = tested.status()["variants"]
@@ -310,6 +324,8 @@ def test_a_test_without_a_table_of_feedback_has_its_requests(tested: Lab) -> Non
     tested.ask(5)
     told = tested.ab("status", "--feedback-table", "nowhere")
     assert "there is no table of feedback 'nowhere'" in told and "not enough data: 0 rated answers" in told
+    told = tested.ab("status", "--feedback-table", "nowhere", "--json")
+    assert json.loads(told)["missing_table"] == "nowhere" and tested.status()["missing_table"] is None
     assert A in told and B in told
 
 
