@@ -41,8 +41,8 @@ def watch(settings: PipelineSettings, *, then: Any, on_failure: Any) -> Any:
     stuck = end(
         "DeploymentStuck",
         "DeploymentTimedOut",
-        f"States.Format('endpoint ${{EndpointName}} is still {{}} after {settings.deployment.timeout_seconds} "
-        f"seconds', {status})",
+        f"States.Format('endpoint ${{EndpointName}} is still {{}} after {settings.deployment.max_polls} looks, "
+        f"{settings.deployment.poll_seconds} seconds or more apart', {status})",
     )
     broken = end("DeploymentBroken", "DeploymentFailed", "$.explanation.cause")
 

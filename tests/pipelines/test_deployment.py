@@ -102,6 +102,12 @@ def test_an_endpoint_that_changes_is_left_alone() -> None:
     assert "redrive" in json.dumps(found["EndpointBusy"])
 
 
+def test_a_deployment_that_takes_too_long_is_told_by_what_was_counted() -> None:
+    """The workflow counts its looks; between two are a wait and calls that nobody measured."""
+    cause = states("deployment: {poll_seconds: 20}")["DeploymentStuck"]["Parameters"]["Cause.$"]
+    assert "is still {} after 180 looks, 20 seconds or more apart" in cause
+
+
 def test_calls_that_are_throttled_or_out_of_quota_are_made_again() -> None:
     """With back-off and jitter; a throttled look for the endpoint does not count as one that is not there."""
     found = states("")
