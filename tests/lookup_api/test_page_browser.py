@@ -283,6 +283,23 @@ def test_an_answer_that_may_not_be_judged_any_more_is_asked_for_again(page: Call
     seen.until("document.querySelector('.verdict.accepted[aria-pressed=true]')")
 
 
+def test_an_answer_without_an_id_is_asked_for_again(page: Callable[..., Page], api: Server) -> None:
+    """It cannot be judged: one press asks the same again, and the new answer can."""
+    path = "/v1/campaigns/coffee-0001/recommendations"
+    given = api.request("GET", path, params={"k": 100}).json()
+    seen = page()
+    body = json.dumps({**given, "answer_id": None})
+    seen.answer(path, {"status": 200, "content_type": "application/json", "body": body})
+    seen.open(campaign="coffee-0001")
+    first = seen.tab.locator("button.verdict.accepted[aria-label^='Accept: ']").first
+    first.click()
+    seen.tab.get_by_text("The API takes no verdicts on this answer").wait_for()
+    seen.tab.get_by_role("button", name="Ask again").click()
+    seen.settled()
+    first.click()
+    seen.until("document.querySelector('.verdict.accepted[aria-pressed=true]')")
+
+
 def test_names_with_markup_are_text(page: Callable[..., Page]) -> None:
     """In lists, headings, suggestions and on the map; and a cell that would be a formula is text in the file."""
     one = page()
