@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 from collections.abc import Mapping
@@ -96,3 +97,18 @@ def alarms_of(stack: str) -> list[dict[str, Any]]:
     for start in range(0, len(names), 100):  # DescribeAlarms takes as many
         alarms += watching.describe_alarms(AlarmNames=names[start : start + 100])["MetricAlarms"]
     return alarms
+
+
+def deployed_at(stack: str) -> dt.datetime:
+    """When the stack was changed last."""
+    described = client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    when: dt.datetime = described.get("LastUpdatedTime") or described["CreationTime"]
+    return when
+
+
+def fires(alarm: Mapping[str, Any], since: dt.datetime | None) -> bool:
+    """Whether an alarm is in ALARM, and if ``since`` is given has come to be after it."""
+    if alarm["StateValue"] != "ALARM":
+        return False
+    began = alarm.get("StateTransitionedTimestamp") or alarm["StateUpdatedTimestamp"]
+    return since is None or began >= since

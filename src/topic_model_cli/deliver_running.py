@@ -155,7 +155,12 @@ class _Delivery:
             self.record.stages[stage.name] = "InProgress"
             try:
                 self._run_stage(stage, self.around)
-            except (KeyboardInterrupt, Exception):
+            except (
+                KeyboardInterrupt
+            ):  # as Stop execution: a stage that is stopped has not failed, and nothing is undone
+                self.record.stages[stage.name] = "Stopped"
+                raise
+            except Exception:
                 self.record.stages[stage.name] = "Failed"
                 if stage.rolls_back:
                     self._roll_back(stage)
@@ -241,10 +246,13 @@ class _Delivery:
         with self.progress.action("Cleanup", f"delivery {record.id[:8]}, which was killed") as shown:
             try:
                 told = tell_end(self.config, "topic-model", record.id, "STOPPED", shown.note)
-            except (ActionFailedError, ClientError) as error:
-                # It stays as it is, so that the next delivery tries again.
+            except (TopicModelError, ClientError) as error:
+                # It stays as it is, so that the next delivery tries again; this one has an environment of its own.
                 shown.end("failed", str(error).splitlines()[0])
-                self._note(f"the environment of delivery {record.id} is not removed: {error}")
+                self._note(
+                    f"the environment of delivery {record.id} is not removed: {error}; the next delivery tries again. "
+                    f"If it never is, remove {self.plan.root}/executions/{record.id}.json, or deliver with another --root"
+                )
                 return
             record.status, record.ended, record.reason = "Stopped", now(), "killed; cleaned up by the next delivery"
             record.teardown = told
