@@ -249,9 +249,10 @@ class _Delivery:
             except (TopicModelError, ClientError) as error:
                 # It stays as it is, so that the next delivery tries again; this one has an environment of its own.
                 shown.end("failed", str(error).splitlines()[0])
+                file = self.records.folder / f"{record.id}.json"
                 self._note(
                     f"the environment of delivery {record.id} is not removed: {error}; the next delivery tries again. "
-                    f"If it never is, remove {self.plan.root}/executions/{record.id}.json, or deliver with another --root"
+                    f"To have it left alone, delete {file}; to begin anew, deliver with another --root"
                 )
                 return
             record.status, record.ended, record.reason = "Stopped", now(), "killed; cleaned up by the next delivery"
