@@ -57,6 +57,20 @@ def test_what_nobody_removed_is_found_by_its_age(formation: Any, monkeypatch: py
     assert found({"older_than_hours": 12}) == [ID]
 
 
+def test_keys_that_killed_acceptance_runs_left_go_by_their_age(formation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Production is never torn down. Keys of people, and of a run under way, stay."""
+    del formation
+    gateway = boto3.client("apigateway")
+    for name in ("topic-model-production-acceptance-0a1b2c3d", "topic-model-production-partner", "other"):
+        gateway.create_api_key(name=name)
+    assert found({"older_than_hours": 12}) == [] and len(gateway.get_api_keys()["items"]) == 3
+
+    later = SimpleNamespace(now=lambda tz: dt.datetime.now(tz) + dt.timedelta(hours=13))
+    monkeypatch.setattr(teardown, "dt", SimpleNamespace(datetime=later, UTC=dt.UTC, timedelta=dt.timedelta))
+    assert found({"older_than_hours": 12}) == []
+    assert {key["name"] for key in gateway.get_api_keys()["items"]} == {"topic-model-production-partner", "other"}
+
+
 def test_an_environment_that_was_never_made_is_gone(formation: Any) -> None:
     """A delivery whose build failed has none, and the rule asks for its teardown all the same."""
     answer = teardown.handler({"step": "remove", "environment": {"execution": ID}}, None)
