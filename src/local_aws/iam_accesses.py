@@ -103,8 +103,8 @@ def _tags(call: Call) -> list[tuple[str, str]]:
     given = call.params.get("Tags", call.params.get("tags")) or []
     if isinstance(given, Mapping):
         return [(str(name), str(value)) for name, value in given.items()]
-    pairs = [(tag.get("Key", tag.get("key")), tag.get("Value", tag.get("value"))) for tag in given]
-    return [(str(name), str(value)) for name, value in pairs]
+    spelt = {name.lower().removeprefix("tag"): name for tag in given for name in tag}  # KMS has TagKey and TagValue
+    return [(str(tag.get(spelt.get("key", ""))), str(tag.get(spelt.get("value", "")))) for tag in given]
 
 
 # ---------------------------------------------------------------------- what comes with a call

@@ -159,6 +159,8 @@ def test_conditions_are_about_what_the_call_says() -> None:
         "sagemaker", "create_model", ModelName="m", ExecutionRoleArn=_ROLE, Tags=[{"Key": "Team", "Value": "ads"}]
     )
     assert made == tagged == {"aws:requesttag/team": ("ads",), "aws:tagkeys": ("Team",)}
+    for one in contexts("kms", "create_key", Tags=[{"TagKey": "Team", "TagValue": "ads"}]):
+        assert one == made
     assert passed == {"iam:passedtoservice": ("sagemaker.amazonaws.com",)}
     assert assumed == {}
 
