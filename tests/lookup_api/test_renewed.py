@@ -21,7 +21,8 @@ from tests.lookup_api.silent_proxy import silent_proxy
 
 
 @pytest.fixture
-def calls() -> Iterator[AwsCalls]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsCalls]:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")  # clients want one, though nothing is asked
     made = AwsCalls()
     yield made
     made.close()
