@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -68,3 +70,46 @@ def test_policies_are_no_longer_than_iam_takes() -> None:
     for name, one in read_template(path)["Resources"].items():
         if one["Type"] == "AWS::IAM::ManagedPolicy":
             assert len(json.dumps(one["Properties"]["PolicyDocument"], separators=(",", ":"))) < 6_000, name
+
+
+OTHER_SERVICES = (
+    *("amplify:*", "apprunner:*", "appsync:*", "bedrock-agentcore:*", "billing:*", "codedeploy:*", "cognito-idp:*"),
+    *("elasticfilesystem:*", "elasticloadbalancing:*", "firehose:*", "kinesis:*", "s3files:*", "s3tables:*"),
+    *("vpc-lattice:*", "vpce:*", "ec2:*VerifiedAccess*", "s3:REST.*"),
+)
+UNUSED_PROPERTIES = (
+    *("apigateway:UpdateRestApiPolicy", "application-autoscaling:*ScheduledAction", "cloudwatch:GetMetricData"),
+    *("dynamodb:*Replica", "dynamodb:*Item", "dynamodb:*Import*", "dynamodb:*ResourcePolicy", "dynamodb:*Kinesis*"),
+    *("dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateContributorInsights", "ecs:PutAccountSetting*"),
+    *("ecs:PutClusterCapacityProviders", "iam:*GroupPolicy", "iam:*UserPolicy", "iam:*RolePermissionsBoundary"),
+    *("kms:Encrypt", "kms:RevokeGrant", "logs:*LogStream*", "logs:PutLogEvents", "logs:*DataProtectionPolicy"),
+    *("logs:*IndexPolicy", "logs:DeleteResourcePolicy", "logs:PutBearer*", "logs:*DeletionProtection", "s3:*Metadata*"),
+    *("s3:DeleteBucket*", "s3:DeleteObject", "s3:Put*", "sns:PutDataProtectionPolicy", "wafv2:*PermissionPolicy"),
+    *("sagemaker:PutModelPackageGroupPolicy", "secretsmanager:GetSecretValue", "secretsmanager:*Replica*"),
+)
+
+
+def test_the_role_may_do_what_resource_types_ask_for(resources: dict[str, Any]) -> None:
+    """By the handlers of AWS's schemas, which cfn-lint brings; without what the templates have no property for."""
+    policies = [one["PolicyDocument"] for one in resources["EnvironmentRole"]["Properties"]["Policies"]]
+    policies.append(resources["EnvironmentOptions"]["Properties"]["PolicyDocument"])
+    allowed = {action for policy in policies for one in policy["Statement"] for action in _listed(one["Action"])}
+    known = [one.lower() for one in (*allowed, *OTHER_SERVICES, *UNUSED_PROPERTIES)]
+    spec = importlib.util.find_spec("cfnlint")
+    assert spec is not None and spec.origin is not None
+    schemas = Path(spec.origin).parent / "data" / "schemas"
+    files = json.loads((schemas / "providers" / "us-east-1.json").read_text())
+    missing = set()
+    for template in ("template.yaml", "delivery/acceptance.yaml"):
+        for kind in {one["Type"] for one in read_template(ROOT / template)["Resources"].values()}:
+            name = files[kind] if files[kind].endswith(".json") else f"{files[kind]}.json"
+            handlers = json.loads((schemas / "resources" / name).read_text()).get("handlers", {})
+            for needed in (one for each in handlers.values() for one in each.get("permissions", [])):
+                is_listing = needed in handlers.get("list", {}).get("permissions", [])
+                if not is_listing and not any(fnmatch.fnmatch(needed.lower(), one) for one in known):
+                    missing.add((kind, needed))
+    assert not missing
+
+
+def _listed(action: str | list[str]) -> list[str]:
+    return [action] if isinstance(action, str) else action
