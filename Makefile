@@ -22,7 +22,6 @@ BASE_IMAGE ?=
 DOCKER_ROOT ?= .local-aws-docker
 DOCKER_PORT ?= 4611
 BUILD_ARGS ?=
-TEST_PROCESSES ?= 2
 PACKAGES ?=
 PACKAGE_ARGS ?=
 IMAGE_ARGS ?=
@@ -69,7 +68,7 @@ clean: ## Stop the local AWS and remove what was built (runs/, .local-aws/ and t
 
 .PHONY: test
 test: $(DEVELOPMENT_READY) ## Run the tests (ARGS="-k name" for some of them)
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: check
 check: lint types test definition ## Everything that must hold before a commit: lint, types, tests, docs' commands, the definition

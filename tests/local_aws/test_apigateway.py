@@ -602,6 +602,7 @@ def test_a_document_that_cannot_be_used_makes_no_api(aws: LocalConfig) -> None:
     assert {api["id"] for api in gateway.get_rest_apis()["items"]} == known
 
 
+@pytest.mark.slow
 def test_an_api_survives_a_crash(tmp_path: Path) -> None:
     """Ids, the key's value, the stage's canary and cache, the function's permission and the quota's use are kept."""
     with running(tmp_path / "aws") as config:

@@ -43,7 +43,7 @@ class Restarted:
     server_process: int
 
 
-@pytest.fixture(scope="module", params=["stopped", "killed"])
+@pytest.fixture(scope="module", params=[pytest.param("stopped", marks=pytest.mark.slow), "killed"])
 def restarted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restarted]:
     """A server that ran a job, ran another and served an endpoint when it ended, and its successor."""
     root = tmp_path_factory.mktemp("restart") / "root"

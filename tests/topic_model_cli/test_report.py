@@ -157,6 +157,7 @@ def test_headings_descend_one_level_at_a_time(summary: RunSummary) -> None:
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
+@pytest.mark.slow
 def test_size_at_the_shipped_sample(tmp_path: Path) -> None:
     """2,000 campaigns of ten neighbours each stay under 3 MB, and 5,000, the most a map has, under 6 MB."""
     for campaigns, most in ((2_000, 3e6), (5_000, 6e6)):
