@@ -139,12 +139,17 @@ def _policies_of(backend: Any, entity: Any, holders: Iterable[Any]) -> Policies:
         for name, document in holder.policies.items():
             statements += parse_policy(_text(document), holder.arn, name)
         for arn, policy in holder.managed_policies.items():
-            statements += parse_policy(_text(policy.document), holder.arn, arn)
+            statements += parse_policy(_text(_in_force(policy)), holder.arn, arn)
     boundary = getattr(entity, "permissions_boundary_arn", None)
     if not boundary:
         return Policies(tuple(statements))
-    limits = backend.get_policy(boundary).document
+    limits = _in_force(backend.get_policy(boundary))
     return Policies(tuple(statements), parse_policy(_text(limits), boundary, "boundary"))
+
+
+def _in_force(policy: Any) -> Any:
+    """A managed policy's document: that of its default version."""
+    return next(version.document for version in policy.versions if version.is_default)
 
 
 def _text(document: Any) -> str:

@@ -47,9 +47,12 @@ def role(aws: LocalConfig, name: str, *statements: Any, service: str = "lambda.a
     iam = aws.client("iam")
     arn = str(iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"])
     if statements:
-        document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-        iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document)
+        iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document_of(*statements))
     return arn
+
+
+def document_of(*statements: Any) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
 def session(aws: LocalConfig, role_arn: str) -> boto3.Session:
@@ -99,6 +102,21 @@ def test_what_is_allowed_is_done(aws: LocalConfig) -> None:
     s3 = session(aws, role(aws, "reader", READS)).client("s3", endpoint_url=aws.endpoint_url)
     assert s3.get_object(Bucket="open", Key="there")["Body"].read() == b"x"
     assert refusal(s3.get_object, Bucket="shut", Key="there")[0] == "AccessDenied"
+
+
+def test_managed_policies_and_boundaries_count_as_their_default_versions_say(aws: LocalConfig) -> None:
+    """An attached policy allows, a new default version of it no longer does, and a boundary limits an inline one."""
+    iam, name = aws.client("iam"), "managed"
+    s3 = session(aws, role(aws, name)).client("s3", endpoint_url=aws.endpoint_url)
+    policy = iam.create_policy(PolicyName="reads", PolicyDocument=document_of(READS))["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName=name, PolicyArn=policy)
+    assert s3.get_object(Bucket="open", Key="there")["Body"].read() == b"x"
+    iam.create_policy_version(PolicyArn=policy, PolicyDocument=document_of(PUBLISHES), SetAsDefault=True)
+    assert refusal(s3.get_object, Bucket="open", Key="there")[0] == "AccessDenied"
+    iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document_of(READS))
+    assert s3.get_object(Bucket="open", Key="there")["Body"].read() == b"x"
+    iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=policy)
+    assert "no permissions boundary allows" in refusal(s3.get_object, Bucket="open", Key="there")[1]
 
 
 def test_absence_is_told_to_those_who_may_list(aws: LocalConfig) -> None:
