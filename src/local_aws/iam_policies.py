@@ -24,14 +24,19 @@ KNOWN_KEYS = frozenset({
     "aws:sourceaccount", "aws:sourcearn", "aws:sourceowner", "aws:tagkeys", "aws:userid",
     "aws:viaawsservice", "aws:calledvia",
     "cloudwatch:namespace", "dynamodb:attributes", "dynamodb:leadingkeys", "dynamodb:select",
-    "dynamodb:returnvalues", "events:source", "events:detail-type", "iam:passedtoservice",
+    "dynamodb:returnvalues", "events:source", "events:detail-type", "iam:passedtoservice", "iam:awsservicename",
     "iam:associatedresourcearn", "iam:permissionsboundary", "iam:policyarn", "kms:calleraccount",
     "kms:grantisforawsresource", "kms:grantoperations", "kms:viaservice", "lambda:functionarn", "lambda:principal",
+    "lambda:sourcefunctionarn",
     "s3:delimiter", "s3:max-keys", "s3:prefix", "s3:versionid", "s3:x-amz-server-side-encryption",
     "s3:x-amz-server-side-encryption-aws-kms-key-id", "sagemaker:instancetypes", "sagemaker:modelarn",
     "sns:endpoint", "sns:protocol", "sts:externalid",
 })  # fmt: skip
-"""Condition keys that the map of requests knows how to fill; a policy that asks for another cannot be evaluated."""
+"""Condition keys that the map of requests knows how to fill; a policy that asks for another cannot be evaluated.
+
+Two are never filled, since what they are about is not emulated: functions in a VPC, and service-linked roles, whose
+creation is refused as a request that is not mapped.
+"""
 KNOWN_PREFIXES = (
     "aws:principaltag/", "aws:requesttag/", "aws:resourcetag/", "kms:encryptioncontext:", "s3:existingobjecttag/",
     "s3:requestobjecttag/",
