@@ -46,6 +46,12 @@ def deliver(
         int | None,
         typer.Option(min=1, max=65_535, help="Port on 127.0.0.1 that the local AWS starts on; any by default."),
     ] = None,
+    enforce_iam: Annotated[
+        bool,
+        typer.Option(
+            help="Let stacks, workflows, jobs and functions act under their roles, and refuse what those do not allow."
+        ),
+    ] = True,
     runs: Annotated[Path, typer.Option(help="Folder that receives a folder of reports a delivery.")] = DEFAULT_RUNS,
 ) -> None:
     """Deliver a commit: build, test environment, acceptance, approval, production, by delivery/pipeline.yaml.
@@ -87,6 +93,7 @@ def deliver(
                 "IMAGE_ARGS": "--stand-in",
             },
             build_image=build_image,
+            enforce_iam=enforce_iam,
             approve=answer,
         )
     )

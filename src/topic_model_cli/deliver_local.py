@@ -42,8 +42,10 @@ class DeliveryStack:
     outputs: Mapping[str, str]
 
 
-def serve_commit(root: Path, port: int | None, checkout: Path, commit: str) -> LocalConfig:
+def serve_commit(root: Path, port: int | None, checkout: Path, commit: str, *, enforce_iam: bool) -> LocalConfig:
     """The local AWS of ``root``, run by the checkout's code; one that another commit's code runs is started anew.
+
+    With ``enforce_iam`` stacks, state machines, jobs and functions act under the roles that they have on AWS.
 
     Raises:
         DeliveryError: the commit's code does not start it.
@@ -54,12 +56,13 @@ def serve_commit(root: Path, port: int | None, checkout: Path, commit: str) -> L
     except LocalAwsError:
         running = None
     if running is not None:
-        if mark.is_file() and mark.read_text(encoding="utf-8").split()[:1] == [commit]:
+        served = mark.read_text(encoding="utf-8").split()[:1] if mark.is_file() else []
+        if served == [commit] and running.enforce_iam == enforce_iam:
             return running
         port = port or running.port
         lifecycle.down(root)
     command = [str(python_of(checkout)), "-m", "topic_model_cli.main", "local", "up", "--root", str(root)]
-    command += ["--port", str(port or _free_port())]
+    command += ["--port", str(port or _free_port()), *(["--enforce-iam"] if enforce_iam else [])]
     try:
         done = subprocess.run(  # noqa: S603 - the commit's own code, which is what was asked for
             command,

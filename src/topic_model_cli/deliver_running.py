@@ -49,6 +49,7 @@ class DeliveryPlan:
     parameters: Mapping[str, str]
     build_overrides: Mapping[str, str]
     build_image: str | None
+    enforce_iam: bool
     approve: Callable[[str], bool]
 
 
@@ -116,7 +117,11 @@ class _Delivery:
         if not borrowed_environment(self.checkout, own):
             self._note("the commit locks other versions than are installed here: its build installs its own first")
         self.config = serve_commit(
-            (self.plan.root / AWS_FOLDER).absolute(), self.plan.port, self.checkout, self.record.commit
+            (self.plan.root / AWS_FOLDER).absolute(),
+            self.plan.port,
+            self.checkout,
+            self.record.commit,
+            enforce_iam=self.plan.enforce_iam,
         )
         for record in cut_off:
             self._clean_up_behind(record)
