@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from topic_model_cli.checklist_lines import LINES, Line
+if TYPE_CHECKING:
+    from topic_model_cli.checklist_lines import Line
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ def checklist(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the go-live checklist: each line met by a file or a figure of this checkout, or missing, and what to do."""
+    from topic_model_cli.checklist_lines import LINES
+
     found = [Finding(line, line.evidence(folder)) for line in LINES]
     missing = sum(finding.evidence is None for finding in found)
     if as_json:

@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
+from topic_model_cli.packaged_template import TEMPLATE, TemplateError, read_template
+
 OPERATING = Path("docs/operating.md")
-TEMPLATE = Path("template.yaml")
 PIPELINE = Path("delivery/pipeline.yaml")
 
 Evidence = Callable[[Path], str | None]
@@ -66,26 +67,11 @@ def files(pattern: str, told: str, least: int = 1) -> Evidence:
     return look
 
 
-class _AnyTag(yaml.SafeLoader):
-    """CloudFormation's short forms as whatever they hold."""
-
-
-def _held(loader: yaml.SafeLoader, _tag: str, node: yaml.Node) -> object:
-    if isinstance(node, yaml.ScalarNode):
-        return loader.construct_scalar(node)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    return loader.construct_mapping(node, deep=True) if isinstance(node, yaml.MappingNode) else None
-
-
-_AnyTag.add_multi_constructor("!", _held)
-
-
 def resources(folder: Path, path: Path = TEMPLATE) -> dict[str, dict[str, Any]]:
     """A template's resources by their names; nothing where there is no template."""
     try:
-        template = yaml.load(_text(folder, path), Loader=_AnyTag)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError:
+        template = read_template(folder / path)
+    except (TemplateError, UnicodeDecodeError, yaml.YAMLError):
         return {}
     found: dict[str, dict[str, Any]] = (template or {}).get("Resources", {})
     return found
@@ -94,7 +80,7 @@ def resources(folder: Path, path: Path = TEMPLATE) -> dict[str, dict[str, Any]]:
 def alarm_names(folder: Path) -> list[str]:
     """What each alarm of the template is called after the stack's name."""
     alarms = [entry for entry in resources(folder).values() if entry["Type"] == "AWS::CloudWatch::Alarm"]
-    names = [str(entry["Properties"]["AlarmName"]) for entry in alarms]
+    names = [str(entry["Properties"]["AlarmName"]["Fn::Sub"]) for entry in alarms]
     return [name.removeprefix("${AWS::StackName}-") for name in names]
 
 
@@ -151,9 +137,10 @@ def stages(folder: Path) -> str | None:
 
 
 def _stages(pipeline: dict[str, Any]) -> list[dict[str, Any]]:
-    """Also those behind a condition, which the short form leaves as a list."""
+    """Also those behind a condition."""
     listed = pipeline["Properties"]["Stages"]
-    return [one for stage in listed for one in (stage if isinstance(stage, list) else [stage]) if isinstance(one, dict)]
+    either = [one for stage in listed for one in stage.get("Fn::If", [stage])]
+    return [one for one in either if isinstance(one, dict) and "Name" in one]
 
 
 def built(pattern: str) -> Evidence:
