@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import logging
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -78,6 +79,15 @@ class BodyReader:
     def __iter__(self) -> Iterator[bytes]:
         while line := self.readline():
             yield line
+
+
+def whole_body(environ: Environ) -> bytes:
+    """A request's body, which stays in ``environ`` for whom it is passed on to."""
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    source = environ["wsgi.input"]
+    body: bytes = source.read(length) if length or isinstance(source, BodyReader) else source.read()
+    environ["wsgi.input"] = io.BytesIO(body)
+    return body
 
 
 class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]

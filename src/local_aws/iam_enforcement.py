@@ -6,7 +6,6 @@ decision is told to the recorder, so that a test can ask afterwards what a role 
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import re
@@ -17,7 +16,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from local_aws.config import LocalConfig
-from local_aws.http_server import BodyReader, Environ, Headers, WsgiApp
+from local_aws.http_server import Environ, Headers, WsgiApp, whole_body
 from local_aws.iam_access import Access, UnmappedError
 from local_aws.iam_accesses import accesses_of
 from local_aws.iam_accesses_keys import key_accesses
@@ -60,7 +59,7 @@ class Enforcer:
         """
         caller = self._caller(environ)
         try:
-            call = call_of(environ, _body(environ) if needs_body(environ) else b"")
+            call = call_of(environ, whole_body(environ) if needs_body(environ) else b"")
             if f"{call.service}:{call.operation}" in _FREE:
                 return caller, call
             accesses = accesses_of(call, self.config)
@@ -140,14 +139,6 @@ def _refused(caller: Caller, access: Access, decision: Decision) -> str:
     """AWS's words."""
     asked = f"{access.action} on resource: {access.resource}"
     return f"User: {caller.arn} is not authorized to perform: {asked} {decision.why}"
-
-
-def _body(environ: Environ) -> bytes:
-    length = int(environ.get("CONTENT_LENGTH") or 0)
-    source = environ["wsgi.input"]
-    body: bytes = source.read(length) if length or isinstance(source, BodyReader) else source.read()
-    environ["wsgi.input"] = io.BytesIO(body)
-    return body
 
 
 # ---------------------------------------------------------------------- the enforcer of this process

@@ -8,7 +8,6 @@ requests made void, and with the present rows of the tables in place of their hi
 from __future__ import annotations
 
 import base64
-import io
 import json
 import logging
 import os
@@ -22,7 +21,7 @@ from werkzeug.test import EnvironBuilder
 
 from local_aws.cloudformation_operations import HEADER as OPERATION_HEADER
 from local_aws.config import ACCOUNT, LocalAwsError, root_option
-from local_aws.http_server import BodyReader, Environ, Headers, WsgiApp
+from local_aws.http_server import Environ, Headers, WsgiApp, whole_body
 from local_aws.request_names import action_of, region_of, service_of
 
 LOG = logging.getLogger(__name__)
@@ -230,7 +229,7 @@ class Journalled:
         service = service_of(environ)
         if environ["REQUEST_METHOD"] in ("GET", "HEAD", "OPTIONS") or not _may_change(service, environ):
             return self._app(environ, start_response)
-        body = _whole_body(environ)
+        body = whole_body(environ)
         action = action_of(environ, body)
         if not is_journalled(service, action):
             return self._app(environ, start_response)
@@ -303,14 +302,6 @@ def _authorization(service: str, region: str) -> str:
     return (
         f"AWS4-HMAC-SHA256 Credential=local/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
     )
-
-
-def _whole_body(environ: Environ) -> bytes:
-    length = int(environ.get("CONTENT_LENGTH") or 0)
-    source = environ["wsgi.input"]
-    body: bytes = source.read(length) if length or isinstance(source, BodyReader) else source.read()
-    environ["wsgi.input"] = io.BytesIO(body)
-    return body
 
 
 def _self_contained(entry: Entry) -> Entry:
