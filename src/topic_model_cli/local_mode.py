@@ -17,6 +17,7 @@ from topic_model.errors import TopicModelError
 from topic_model_cli import interrupts
 from topic_model_cli.errors import RunFailedError
 from topic_model_cli.local_mode_log import said_to
+from topic_model_cli.run import InputOption, SettingsOption
 
 if TYPE_CHECKING:
     from local_aws.config import LocalConfig
@@ -36,13 +37,8 @@ _LABEL_WIDTH, _PART_WIDTH = 34, 18
 
 
 def local_mode(
-    input_path: Annotated[
-        Path,
-        typer.Option("--input", help="Exports: a file, a folder of files, or a folder with a subfolder a channel."),
-    ],
-    settings: Annotated[
-        Path | None, typer.Option(help="Settings file; by default the project's pipelines/settings.yaml.")
-    ] = None,
+    input_path: InputOption,
+    settings: SettingsOption = None,
     image: Annotated[str, typer.Option(help="Docker image of the jobs.")] = "topic-model:local",
     port: Annotated[
         int, typer.Option(min=1, max=65_535, help="Port of this machine that the containers serve on.")

@@ -16,16 +16,17 @@ from topic_model_cli.local import PortOption, RootOption
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 DEFAULT_RUNS = Path("runs")
+InputOption = Annotated[
+    Path, typer.Option("--input", help="Exports: a file, a folder of files, or a folder with a subfolder a channel.")
+]
+SettingsOption = Annotated[
+    Path | None, typer.Option(help="Settings file; by default the project's pipelines/settings.yaml.")
+]
 
 
 def run(
-    input_path: Annotated[
-        Path,
-        typer.Option("--input", help="Exports: a file, a folder of files, or a folder with a subfolder a channel."),
-    ],
-    settings: Annotated[
-        Path | None, typer.Option(help="Settings file; by default the project's pipelines/settings.yaml.")
-    ] = None,
+    input_path: InputOption,
+    settings: SettingsOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default run-<date>-<time>-<random>.")] = None,
     root: RootOption = DEFAULT_ROOT,
     port: PortOption = None,

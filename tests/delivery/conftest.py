@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from moto import mock_aws
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("src", "pipelines", "containers", "delivery", "acceptance", "requirements", "setup.cfg", "pyproject.toml")
@@ -76,6 +77,16 @@ class Repository:
         options = ["--source", str(self.folder), "--root", str(self.root), "--runs", str(self.runs)]
         options += ["--campaigns", str(CAMPAIGNS), *arguments]
         return [sys.executable, "-m", "topic_model_cli.main", "deliver", *options]
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty account in this process."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "t")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from delivery import images
 
@@ -17,15 +15,11 @@ REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 
 
 @pytest.fixture
-def ecr(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "t")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        client = boto3.client("ecr")
-        for name in ("topic-model", "topic-model-acceptance"):
-            client.create_repository(repositoryName=name, imageTagMutability="IMMUTABLE")
-        yield client
+def ecr(account: None) -> Any:
+    client = boto3.client("ecr")
+    for name in ("topic-model", "topic-model-acceptance"):
+        client.create_repository(repositoryName=name, imageTagMutability="IMMUTABLE")
+    return client
 
 
 def not_built(tag: str) -> None:
