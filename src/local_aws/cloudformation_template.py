@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 from moto.core.exceptions import ServiceException
 
+from local_aws.short_forms import add_short_forms
+
 Template = dict[str, Any]
 
 MOST_RESOURCES = 500
@@ -63,21 +65,7 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def _function(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
-    full = name if name in ("Ref", "Condition") else f"Fn::{name}"
-    value: Any
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-        if full == "Fn::GetAtt":
-            value = str(value).split(".", 1)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
-    return {full: value}
-
-
-_Loader.add_multi_constructor("!", _function)
+add_short_forms(_Loader)
 
 
 def parsed(text: str) -> Template:

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 import yaml
 
+from local_aws.short_forms import add_short_forms
 from topic_model.errors import TopicModelError
 
 TEMPLATE = Path("template.yaml")
@@ -39,20 +40,7 @@ class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  
     """YAML with CloudFormation's short functions, as their long forms."""
 
 
-def _function(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
-    argument: Any
-    if isinstance(node, yaml.ScalarNode):
-        argument = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        argument = loader.construct_sequence(node, deep=True)
-    else:
-        argument = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
-    if name == "GetAtt" and isinstance(argument, str):
-        argument = argument.split(".", 1)
-    return {name if name in ("Ref", "Condition") else f"Fn::{name}": argument}
-
-
-_Loader.add_multi_constructor("!", _function)
+add_short_forms(_Loader)
 
 
 def read_template(path: Path = TEMPLATE) -> dict[str, Any]:
