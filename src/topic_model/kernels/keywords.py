@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import float32, float64, int32, int64, types
 
+from topic_model.kernels.best import keep
 from topic_model.kernels.jit import FAST_MATH, array, kernel
 
 SCORE, SUMMED, CAMPAIGNS, CLICKS, CONVERSIONS, COST = range(6)
@@ -134,16 +135,7 @@ def weigh_keywords(  # type: ignore[no-untyped-def]
         keyword = distinct[place]
         of[SCORE] *= _fit(terms[term_indptr[keyword] : term_indptr[keyword + 1]], lift, theta, lifts)
         unit = int64(np.rint(of[SCORE] * 1e9))
-        if found == number and (unit < units[number - 1] or (unit == units[number - 1] and place > best[number - 1])):
-            continue
-        found = min(found + 1, number)
-        position = found - 1
-        while position > 0 and (
-            units[position - 1] < unit or (units[position - 1] == unit and best[position - 1] > place)
-        ):
-            units[position], best[position] = units[position - 1], best[position - 1]
-            position -= 1
-        units[position], best[position] = unit, place
+        found = keep(units, best, found, unit, place)
     for place in by_bound[:looked_at]:
         for entry in range(term_indptr[distinct[place]], term_indptr[distinct[place] + 1]):
             lifts[terms[entry]] = float32(0)

@@ -13,6 +13,7 @@ from math import sqrt
 import numpy as np
 from numba import boolean, float32, float64, int32, int64, void
 
+from topic_model.kernels.best import keep
 from topic_model.kernels.jit import FAST_MATH, array, kernel
 
 UNITS = 1_000_000
@@ -88,17 +89,9 @@ def _search(  # type: ignore[no-untyped-def]
                 topic += root[k] * other_root[k]
             similarity += shares[0] * topic
             unit = int64(np.rint(min(similarity, 1.0) * UNITS))
-            last = found - 1
-            if unit < least or (found == number and (unit < units[last] or (unit == units[last] and row > rows[last]))):
+            if unit < least:
                 continue
-            found = min(found + 1, number)
-            position = found - 1
-            while position > 0 and (
-                units[position - 1] < unit or (units[position - 1] == unit and rows[position - 1] > row)
-            ):
-                units[position], rows[position] = units[position - 1], rows[position - 1]
-                position -= 1
-            units[position], rows[position] = unit, row
+            found = keep(units, rows, found, unit, row)
             if found == number:
                 reach = max(least, units[number - 1]) / UNITS - _TOLERANCE
     return found
